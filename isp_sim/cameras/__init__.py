@@ -1,0 +1,1 @@
+"""Camera profiles: data with provenance, and what reads them."""

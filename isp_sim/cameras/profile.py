@@ -1,0 +1,122 @@
+"""A camera profile: the state that `unprocess` draws, as a checked YAML file."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from isp_sim import located_yaml
+from isp_sim.parameters import ParameterFaults, Parameters, StageParams, Static
+
+Gain = Annotated[float, Field(gt=0, le=100)]
+Coordinate = Annotated[float, Field(ge=0, le=1)]
+Points = tuple[tuple[Coordinate, Coordinate], ...]
+Row = tuple[float, float, float]
+
+
+class CameraState(StageParams):
+    """What a camera's state consists of; in a profile, laws may stand in place of the numbers."""
+
+    wb_gains: tuple[Gain, Gain, Gain] = Field(description="gains of R, G and B [factor]")
+    xyz_to_camera: Annotated[tuple[tuple[Row, Row, Row], ...], Static] = Field(
+        min_length=1, description="matrices from CIE XYZ to camera RGB at D65, as DNG's ColorMatrix [1]"
+    )
+    mix: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (1.0,), description="weight of each matrix in the camera's own; scaled to a sum of 1 [1]"
+    )
+    tone_curve: Points = Field(
+        ((0.0, 0.0), (1.0, 1.0)), min_length=2, description="knots [x, y] of the tone curve [1]"
+    )
+    shot: float = Field(0.0, ge=0, le=1, description="S of NoiseProfile [1]")
+    read: float = Field(0.0, ge=0, le=1, description="O of NoiseProfile [1]")
+
+    @field_validator("tone_curve")
+    @classmethod
+    def _rising(cls, points: Points) -> Points:
+        return rising(points)
+
+
+def rising(points: Points) -> Points:
+    """The knots of a tone curve, if they rise strictly from (0, 0) to (1, 1); else ValueError."""
+    if points[0] != (0, 0) or points[-1] != (1, 1):
+        raise ValueError(f"the curve must run from [0, 0] to [1, 1]; found {points[0]} to {points[-1]}")
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        if x1 - x0 < 1e-6 or y1 - y0 < 1e-6:
+            raise ValueError(f"the curve must rise from knot to knot; found {(x0, y0)} then {(x1, y1)}")
+    return points
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A camera or a family of cameras.
+
+    Attributes
+    ----------
+    state
+        The laws of its state (see `CameraState`).
+    has_curve, has_noise
+        Whether the profile says anything of tone and noise.
+    source, licence
+        Where its figures come from.
+    """
+
+    name: str
+    description: str
+    source: str
+    licence: str
+    state: Parameters
+    has_curve: bool
+    has_noise: bool
+
+
+class ProfileFault(ValueError):
+    """A profile that is missing or wrong."""
+
+
+def names() -> list[str]:
+    """The profiles that come with the package."""
+    folder = resources.files("isp_sim.cameras") / "profiles"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+@cache
+def load(name: str) -> Profile:
+    """Read a profile by name.
+
+    Raises
+    ------
+    ProfileFault
+        If there is none of this name, or with everything that is wrong with it.
+    """
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names())}"
+        raise ProfileFault(f"unknown camera profile {name!r}: {hint}")
+    text = (resources.files("isp_sim.cameras") / "profiles" / f"{name}.yaml").read_bytes()
+    return parse(text, f"{name}.yaml")
+
+
+def parse(text: bytes, name: str) -> Profile:
+    """Read a profile from YAML; see `load` for what is raised."""
+    document = located_yaml.parse(text, name)
+    faults = [f"{name}:{line}: {message}" for line, message in document.faults]
+    data: dict[str, Any] = dict(document.data) if isinstance(document.data, dict) else {}
+    about = {key: data.pop(key, None) for key in ("name", "description", "source", "licence")}
+    faults += [f"{name}: needs {key!r}, a text" for key, value in about.items() if not isinstance(value, str)]
+    try:
+        state = Parameters.bind(CameraState, data)
+    except ParameterFaults as error:
+        faults += [f"{name}:{document.line(path)}: {message}" for path, message in error.faults]
+        raise ProfileFault("\n".join(faults)) from None
+    matrices, mix = np.asarray(state.constants.xyz_to_camera), state.constants.mix  # type: ignore[attr-defined]
+    if len(matrices) != len(mix):
+        faults.append(f"{name}:{document.line(('mix',))}: {len(matrices)} matrices need as many weights, found {len(mix)}")
+    if faults:
+        raise ProfileFault("\n".join(faults))
+    return Profile(**about, state=state, has_curve="tone_curve" in data, has_noise="shot" in data)  # type: ignore[arg-type]

@@ -1,0 +1,28 @@
+"""Noise that does not depend on the signal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from isp_sim.frame import Frame
+from isp_sim.parameters import StageParams
+from isp_sim.randomness import Randomness
+from isp_sim.signal import Signal
+from isp_sim.stage import Degradation
+
+
+class GaussianNoise(Degradation):
+    """Adds independent normal noise of standard deviation sigma to every sample. Any transfer; does not clip."""
+
+    needs = Signal.where(levels="unit")
+    halo = 0
+
+    class Params(StageParams):
+        sigma: float = Field(0.05, ge=0, le=1, description="standard deviation, in units of the white level [1]")
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels + torch.from_numpy(rng.normal(frame.pixels.shape[1:], "noise")).to(frame.pixels) * p.sigma

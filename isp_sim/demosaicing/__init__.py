@@ -1,0 +1,1 @@
+"""Demosaicing algorithms, one file each, named after author and year."""

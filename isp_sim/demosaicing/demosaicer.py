@@ -1,0 +1,39 @@
+"""What a demosaicing algorithm is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from isp_sim.signal import is_bayer
+
+
+class Demosaicer(ABC):
+    """Interpolates the two colours that each site of a mosaic lacks.
+
+    The class facts are promises that the conformance kit checks.
+    """
+
+    preserves_samples: ClassVar[bool] = True
+    """Whether ``mosaic(demosaic(m)) == m`` exactly."""
+    linear: ClassVar[bool] = False
+    """Whether the result is a linear function of the mosaic."""
+    border: ClassVar[str] = ""
+    """How the picture is continued beyond its edge."""
+    halo: ClassVar[int | None] = None
+    """How many sites around it a pixel depends on."""
+    smallest: ClassVar[int] = 1
+    """The least height and width it can process."""
+    source: ClassVar[str] = ""
+    """BibTeX key or title of the paper."""
+
+    @classmethod
+    def accepts(cls, cfa: str) -> bool:
+        """Whether it can interpolate this pattern; the four Bayer phases unless overridden."""
+        return is_bayer(cfa)
+
+    @abstractmethod
+    def demosaic(self, mosaic: Tensor, cfa: str) -> Tensor:
+        """Interpolate a mosaic (B, 1, H, W) of pattern `cfa` to RGB (B, 3, H, W). Any range; does not clip."""

@@ -1,0 +1,114 @@
+"""One file a picture: PNG, TIFF, JPEG or NumPy."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from isp_sim.degradations.jpeg import SUBSAMPLING
+from isp_sim.formats.writer import OutputParams, Writer
+from isp_sim.frame import Frame
+from isp_sim.signal import OPEN, Signal
+
+
+class Files(Writer):
+    """Writes one file a picture, under the name of its input.
+
+    PNG, TIFF and JPEG hold codes: [0, 1] is rounded to the nearest of them and clipped; digital numbers are
+    rounded and written as they are, with 16 bits. NumPy files hold float32, (H, W, 3), or (H, W) for a mosaic,
+    neither rounded nor clipped.
+    """
+
+    class Params(OutputParams):
+        format: Literal["png", "tiff", "jpeg", "npy"] = Field("png", description="kind of file")
+        bits: Literal[8, 16] | None = Field(
+            None, description="bits a sample [bit]; 16 for TIFF, digital numbers and mosaics, else 8, if not given"
+        )
+        quality: int = Field(95, ge=1, le=100, description="quality factor of JPEG files [1]")
+        subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = Field("4:4:4", description="chroma subsampling of JPEG files")
+
+        @model_validator(mode="after")
+        def _fits(self) -> Files.Params:
+            if self.format == "jpeg" and self.bits == 16:
+                raise ValueError("JPEG files have 8 bits a sample; write png or tiff for 16")
+            return self
+
+    @property
+    def suffix(self) -> str:
+        return {"png": ".png", "tiff": ".tif", "jpeg": ".jpg", "npy": ".npy"}[self.params.format]
+
+    def bits(self, signal: Signal) -> int:
+        """Bits a sample for a picture of this signal."""
+        if self.params.bits is not None:
+            return int(self.params.bits)
+        wide = self.params.format == "tiff" or signal.levels == "dn" or signal.layout == "mosaic"
+        return 16 if wide and self.params.format != "jpeg" else 8
+
+    def refuses(self, signal: Signal) -> str | None:
+        if self.params.format == "npy":
+            return None
+        if signal.layout == "ycbcr":
+            return f"{self.params.format} files hold RGB or a mosaic; found layout ycbcr"
+        if signal.levels == "dn" and self.bits(signal) == 8:
+            return "digital numbers need 16 bits: write png or tiff with bits: 16, or put normalise into the recipe"
+        if signal.layout == "mosaic" and self.params.format == "jpeg":
+            return "a mosaic does not survive JPEG: write png, tiff or npy"
+        return None
+
+    def remarks(self, signal: Signal) -> list[str]:
+        if self.params.format != "npy" and signal.layout == "rgb" and signal.transfer not in ("srgb", OPEN):
+            return [f"the pictures are {signal.transfer}; viewers take them as sRGB and show them too dark"]
+        return []
+
+    def encode(self, frame: Frame) -> bytes:
+        if self.params.format == "npy":
+            return _npy(frame)
+        image = codes(frame, self.bits(frame.signal))
+        if self.params.format == "jpeg":
+            return _jpeg(image, self.params.quality, self.params.subsampling)
+        return _png(image) if self.params.format == "png" else _tiff(image)
+
+
+def codes(frame: Frame, bits: int) -> NDArray[Any]:
+    """The picture's codes, (H, W, 3), or (H, W) for a mosaic, as uint8 or uint16; halves are rounded upwards."""
+    top = float(2**bits - 1)
+    scaled = frame.pixels[0] if frame.signal.levels == "dn" else frame.pixels[0] * top
+    rounded = torch.floor(scaled + 0.5).clamp(0, top).to("cpu").numpy().astype(np.uint8 if bits == 8 else np.uint16)
+    return np.ascontiguousarray(rounded[0] if rounded.shape[0] == 1 else rounded.transpose(1, 2, 0))
+
+
+def _npy(frame: Frame) -> bytes:
+    pixels = frame.pixels[0].to("cpu", torch.float32).numpy()
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0)))
+    return buffer.getvalue()
+
+
+def _png(image: NDArray[Any]) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.png_encode(image, level=5))
+
+
+def _tiff(image: NDArray[Any]) -> bytes:
+    import tifffile
+
+    buffer = io.BytesIO()
+    photometric = "rgb" if image.ndim == 3 else "minisblack"
+    tifffile.imwrite(
+        buffer, image, photometric=photometric, compression="zlib", predictor=True, metadata=None, software=False
+    )
+    return buffer.getvalue()
+
+
+def _jpeg(image: NDArray[Any], quality: int, subsampling: str) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=SUBSAMPLING[subsampling])
+    return buffer.getvalue()

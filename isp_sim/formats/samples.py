@@ -1,0 +1,44 @@
+"""The photos that come with scikit-image: an input that needs no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from isp_sim.formats.images import as_frame, decode
+from isp_sim.formats.reader import InputFault, Item, Reader, Reading
+from isp_sim.parameters import StageParams
+from isp_sim.signal import IMAGE
+
+PHOTOS: Final = {
+    "astronaut.png": "astronaut.png",
+    "chelsea.png": "chelsea.png",
+    "coffee.png": "coffee.png",
+    "motorcycle.png": "motorcycle_left.png",
+    "rocket.jpg": "rocket.jpg",
+}
+"""Names of the photos, and of their files in scikit-image."""
+
+
+class Samples(Reader):
+    """Five photos of 400x600 to 512x512 pixels, in sRGB."""
+
+    signal = IMAGE
+
+    class Params(StageParams):
+        path: None = Field(None, description="not used: the photos come with the program")
+        names: tuple[str, ...] = Field(tuple(PHOTOS), min_length=1, description="which of the photos")
+
+    def items(self) -> list[Item]:
+        if unknown := [name for name in self.params.names if name not in PHOTOS]:
+            raise InputFault(f"no sample photo {', '.join(unknown)}; there are {', '.join(PHOTOS)}")
+        return [Item(name, name) for name in sorted(self.params.names)]
+
+    def read(self, item: Item) -> Reading:
+        import skimage.data
+
+        path = Path(skimage.data.__file__).parent / PHOTOS[item.key]
+        pixels, notes = decode(path.read_bytes())
+        return Reading(as_frame(pixels, item.key), tuple(notes))

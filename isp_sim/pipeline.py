@@ -1,0 +1,274 @@
+"""A checked chain of steps: symbolic check, run, inverse, trace."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from isp_sim import registry
+from isp_sim.frame import Frame
+from isp_sim.parameters import Parameters, collate
+from isp_sim.randomness import Randomness, generator
+from isp_sim.signal import OPEN, Signal
+from isp_sim.stage import Degradation, GeometricStage, Stage, attach, undo
+
+Values = dict[str, dict[str, Any]]
+"""What was drawn for one sample: stage id to parameter to plain value."""
+
+
+class SignalFault(ValueError):
+    """A picture reached a stage that can't take it."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known at a point of the chain before any pixel is read.
+
+    `facts` are the capture facts that are surely there; None while a file may bring any.
+    """
+
+    signal: Signal
+    facts: frozenset[str] | None = frozenset()
+
+    def with_facts(self, names: Sequence[str]) -> frozenset[str] | None:
+        return None if self.facts is None else self.facts | set(names)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the chain, at the step of this id."""
+
+    step: str
+    message: str
+    fatal: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one run draws and what it leaves on the way."""
+
+    seed: int
+    view: int = 0
+    watch: Callable[[Step, Frame], None] | None = None
+    values: list[Values] = field(default_factory=list)
+
+    def part(self, indices: Sequence[int]) -> Run:
+        """The same run for some of the samples, unwatched: their values end in the same records."""
+        return replace(self, watch=None, values=[self.values[i] for i in indices])
+
+
+class Step(ABC):
+    """One entry of a recipe's ``stages``: a stage with its parameters, or a combinator of steps."""
+
+    id: str
+    name: str
+
+    @abstractmethod
+    def check(self, state: State) -> tuple[State, list[Problem]]:
+        """The state after the step, and what is wrong with it. After a fault the chain is checked on, with what the
+        fault leaves in doubt unknown."""
+
+    @abstractmethod
+    def run(self, frame: Frame, run: Run) -> Frame:
+        """Process a batch; append what was drawn to ``run.values``."""
+
+    @abstractmethod
+    def resolved(self) -> dict[str, Any]:
+        """The step as a recipe would write it with every default explicit."""
+
+    def inner(self) -> Sequence[Sequence[Step]]:
+        """The chains inside a combinator."""
+        return ()
+
+
+@dataclass(frozen=True)
+class StageStep(Step):
+    """A stage with its parameters."""
+
+    id: str
+    name: str
+    stage: Stage
+    parameters: Parameters
+
+    def resolved(self) -> dict[str, Any]:
+        return {self.name: self.parameters.resolved(), "id": self.id}
+
+    def check(self, state: State) -> tuple[State, list[Problem]]:
+        p = self.parameters.constants
+        facts = state.with_facts(self.stage.facts_written(p))
+        if faults := self.stage.requirement(p).faults(state.signal):
+            needs = " and ".join(f"{name} {' or '.join(map(str, accepted))}" for name, _, accepted in faults)
+            found = " and ".join(str(value) for _, value, _ in faults)
+            hint = _who_gives(self.name, [(name, accepted) for name, _, accepted in faults])
+            unknown = {name for name, _, _ in faults} | set(self.stage.gives)
+            return State(_opened(state.signal, unknown), facts), [
+                Problem(self.id, f"{self.name} needs {needs}, found {found}{hint}")
+            ]
+        try:
+            after = self.output_signal(state.signal)
+            reason = self.stage.refuses(state.signal, p)
+        except (ValueError, TypeError) as error:
+            after, reason = _opened(state.signal, set(self.stage.gives)), f"can't run here: {error}"
+        if reason:
+            return State(after, facts), [Problem(self.id, f"{self.name} {reason}")]
+        if state.facts is not None and (missing := sorted(set(self.stage.facts_read(p)) - state.facts)):
+            message = (
+                f"{self.name} takes {' and '.join(missing)} from the capture, and nothing before it gives that: "
+                "give the value here, read RAW files that have it, or start with unprocess"
+            )
+            return State(after, facts), [Problem(self.id, message)]
+        return State(after, facts), []
+
+    def output_signal(self, signal: Signal) -> Signal:
+        after = self.stage.output_signal(signal, self.parameters.constants)
+        if isinstance(self.stage, Degradation) and replace(after, bit_depth=signal.bit_depth) != signal:
+            raise TypeError(f"{self.name} is a degradation and must leave the signal as it was: {signal} became {after}")
+        return after
+
+    def draw(self, key: str, run: Run) -> dict[str, Any]:
+        """What this step draws for one sample."""
+
+        def rng(purpose: str) -> Any:
+            return generator(run.seed, key, run.view, self.id, purpose)
+
+        values = self.parameters.draw(rng)
+        if further := self.stage.further(values):
+            values |= further.draw(rng)
+        return values
+
+    def run(self, frame: Frame, run: Run) -> Frame:
+        drawn = [self.draw(key, run) for key in frame.keys]
+        for record, values in zip(run.values, drawn, strict=True):
+            record[self.id] = values
+        fields = dict(self.parameters.model.model_fields)
+        for values in drawn:
+            if further := self.stage.further(values):
+                fields |= further.model.model_fields
+        parts = []
+        for indices, p in collate(fields, drawn, frame.pixels):
+            part = frame.select(indices)
+            parts.append((indices, self.apply(part, p, Randomness(run.seed, run.view, self.id, part.keys))))
+        return Frame.join(parts)
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Frame:
+        """Run the stage on a batch of equal plain values and attach the new signal."""
+        constants = self.parameters.constants
+        for name, found, accepted in self.stage.requirement(constants).faults(frame.signal):
+            raise SignalFault(f"{self.name} needs {name} {' or '.join(map(str, accepted))}, found {found}")
+        if reason := self.stage.refuses(frame.signal, constants):
+            raise SignalFault(f"{self.name} {reason}")
+        if isinstance(self.stage, GeometricStage):
+            return frame.moved(self.stage.move(frame, p))
+        return attach(frame, self.stage.apply(frame, p, rng), self.output_signal(frame.signal), self.name)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pipeline made of a batch.
+
+    Attributes
+    ----------
+    frame
+        The last frame.
+    values
+        For each sample, what was drawn: stage id, parameter, plain value.
+    signals
+        The id of each top-level step with the signal after it.
+    """
+
+    frame: Frame
+    values: list[Values]
+    signals: list[tuple[str, Signal]]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A chain of steps with a seed."""
+
+    steps: tuple[Step, ...]
+    seed: int = 0
+
+    def check(self, state: State) -> tuple[list[tuple[str, Signal]], list[Problem]]:
+        """The signal after each step, and everything that is wrong, before a pixel is read."""
+        signals, problems = [], []
+        for step in self.steps:
+            state, found = step.check(state)
+            problems += found
+            signals.append((step.id, state.signal))
+        names = [step.name for step in self.steps]
+        for i, step in enumerate(self.steps):
+            if isinstance(step, StageStep):
+                remarks = step.stage.remarks(step.parameters.constants, names[i + 1 :])
+                problems += [Problem(step.id, f"{step.name}: {remark}", fatal=False) for remark in remarks]
+        return signals, problems
+
+    def run(self, frame: Frame, view: int = 0, watch: Callable[[Step, Frame], None] | None = None) -> Outcome:
+        """Process a batch.
+
+        Parameters
+        ----------
+        frame
+            The batch; it is not changed.
+        view
+            Which rendering of the samples; an epoch is a view.
+        watch
+            Called with each step and the frame after it: the trace.
+
+        Raises
+        ------
+        SignalFault
+            If a frame reaches a stage that can't take it, which the symbolic check could not foresee.
+        """
+        run = Run(self.seed, view, watch, [{} for _ in frame.keys])
+        signals = []
+        frame = run_steps(self.steps, frame, run, signals)
+        return Outcome(frame, run.values, signals)
+
+    def inverse(self, frame: Frame) -> Frame:
+        """Undo the chain, last step first, with the values that the frame's capture holds.
+
+        Raises
+        ------
+        NotInvertible
+            If a step has no inverse.
+        """
+        for step in reversed(self.steps):
+            if not isinstance(step, StageStep):
+                raise SignalFault(f"{step.name} is drawn anew for every sample, so it has no inverse")
+            frame = undo(step.name, step.stage, frame, step.parameters.constants)
+        return frame
+
+
+def run_steps(
+    steps: Sequence[Step], frame: Frame, run: Run, signals: list[tuple[str, Signal]] | None = None
+) -> Frame:
+    """Run steps one after the other."""
+    for step in steps:
+        frame = step.run(frame, run)
+        if signals is not None:
+            signals.append((step.id, frame.signal))
+        if run.watch is not None:
+            run.watch(step, frame)
+    return frame
+
+
+def _opened(signal: Signal, names: set[str]) -> Signal:
+    """The signal with some fields unknown: one mistake is reported once, not again by each stage after it."""
+    return replace(signal, **dict.fromkeys(names | ({"cfa"} if "layout" in names else set()), OPEN))  # type: ignore[arg-type]
+
+
+def _who_gives(asking: str, faults: list[tuple[str, tuple[object, ...]]]) -> str:
+    """A hint: the stages whose `gives` would set the fields as needed."""
+    found: dict[str, None] = {}
+    for name in registry.names(*registry.STAGE_GROUPS):
+        try:
+            gives = getattr(registry.load(name, *registry.STAGE_GROUPS), "gives", {})
+        except LookupError:
+            continue
+        if name != asking and any(gives.get(field, OPEN) in accepted for field, accepted in faults):
+            found[name] = None
+    return f"; {' and '.join(found)} would give that" if found else ""

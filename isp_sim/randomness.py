@@ -1,0 +1,79 @@
+"""The only place where random generators are made.
+
+Every draw has a generator of its own: NumPy's counter-based Philox, keyed by a hash of what the draw is for. So
+a draw does not depend on which other draws were made, in which order, in which batch or by which worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def generator(seed: int, key: str, view: int, stage: str, purpose: str) -> np.random.Generator:
+    """A generator that is a function of its arguments alone.
+
+    Parameters
+    ----------
+    seed
+        The recipe's seed.
+    key
+        The sample's identity, such as its POSIX path below the input.
+    view
+        Which of the sample's renderings; an epoch is a view.
+    stage
+        The stage's id in the recipe.
+    purpose
+        What is drawn: ``param:shot``, ``noise``, ...
+
+    Examples
+    --------
+    >>> a = generator(7, "cat.png", 0, "jpeg", "param:quality").random()
+    >>> a == generator(7, "cat.png", 0, "jpeg", "param:quality").random()
+    True
+    >>> a == generator(7, "cat.png", 1, "jpeg", "param:quality").random()
+    False
+    """
+    digest = hashlib.sha256()
+    for part in (str(int(seed)), key, str(int(view)), stage, purpose):
+        data = part.encode("utf-8", "surrogateescape")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    words = np.frombuffer(digest.digest()[:16], dtype="<u8").astype(np.uint64)
+    return np.random.Generator(np.random.Philox(key=words))
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """The draws of one stage for one batch: what `Stage.apply` receives as ``rng``.
+
+    Draws are made on the CPU, one generator a sample, so the bits are equal for any batch and any device.
+    """
+
+    seed: int
+    view: int
+    stage: str
+    keys: tuple[str, ...]
+
+    def draw(
+        self, purpose: str, sample: Callable[[np.random.Generator], NDArray[np.generic]]
+    ) -> list[NDArray[np.generic]]:
+        """What `sample` returns from each sample's own generator for `purpose`."""
+        return [sample(generator(self.seed, key, self.view, self.stage, purpose)) for key in self.keys]
+
+    def normal(self, shape: Sequence[int], purpose: str = "normal") -> NDArray[np.float32]:
+        """Standard normal draws, (B, *shape), float32."""
+        size = tuple(shape)
+        return np.stack(self.draw(purpose, lambda g: g.standard_normal(size, dtype=np.float32)))  # type: ignore[return-value,arg-type]
+
+    def uniform(self, shape: Sequence[int], purpose: str = "uniform") -> NDArray[np.float64]:
+        """Uniform draws from [0, 1), (B, *shape), float64."""
+        size = tuple(shape)
+        return np.stack(self.draw(purpose, lambda g: g.random(size)))  # type: ignore[return-value,arg-type]
+
+    def select(self, indices: Sequence[int]) -> Randomness:
+        """The same draws for some of the samples."""
+        return Randomness(self.seed, self.view, self.stage, tuple(self.keys[i] for i in indices))

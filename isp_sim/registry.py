@@ -1,0 +1,102 @@
+"""Plugins by name, through entry points. Listing imports nothing; one name loads one plugin.
+
+Built-ins register in this project's own metadata, the same way as a third party's plugins do. A plugin that
+fails to import costs one warning and its own name; two distributions that claim one name disable that name alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+GROUPS: Final = (
+    "isp_sim.stages",
+    "isp_sim.degradations",
+    "isp_sim.demosaicers",
+    "isp_sim.readers",
+    "isp_sim.writers",
+)
+STAGE_GROUPS: Final = ("isp_sim.stages", "isp_sim.degradations")
+"""Both are found under a recipe's ``stages``."""
+
+OPTIONAL: Final[Mapping[str, str]] = {"vignetting": "isp-sim-lens", "lateral_chromatic_aberration": "isp-sim-lens"}
+"""Known plugins that are installed separately: name to distribution."""
+
+
+class UnknownPlugin(LookupError):
+    """No plugin of this name is installed."""
+
+    def __init__(self, name: str, groups: tuple[str, ...]) -> None:
+        self.name, self.groups = name, groups
+        self.nearest = next(iter(difflib.get_close_matches(name, names(*groups), n=1, cutoff=0.6)), None)
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        kind = " or ".join(sorted({group.rpartition(".")[2].removesuffix("s") for group in self.groups}))
+        if self.name in OPTIONAL:
+            return f"{kind} {self.name!r} is not installed: pip install {OPTIONAL[self.name]}"
+        hint = f"did you mean {self.nearest!r}?" if self.nearest else "`isp-sim list` shows what is installed"
+        return f"unknown {kind} {self.name!r}: {hint}"
+
+
+class BrokenPlugin(LookupError):
+    """A plugin of this name is installed, but can't be used."""
+
+
+@cache
+def _index(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """Entry points of a group by name; one distribution that is found twice counts once."""
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for point in entry_points(group=group):
+        found.setdefault(point.name, {})[(distribution(point), point.value)] = point
+    return {name: tuple(points.values()) for name, points in sorted(found.items())}
+
+
+def refresh() -> None:
+    """Forget what was found, after packages were installed or removed."""
+    _index.cache_clear()
+    load.cache_clear()
+
+
+def distribution(point: EntryPoint) -> str:
+    """The name of the distribution that an entry point belongs to."""
+    return point.dist.name if point.dist is not None else "an unnamed distribution"
+
+
+def names(*groups: str) -> list[str]:
+    """The names registered in the groups, sorted, without importing anything."""
+    return sorted({name for group in groups for name in _index(group)})
+
+
+def origin(name: str, *groups: str) -> str:
+    """The distributions that register a name, joined by commas."""
+    return ", ".join(sorted({distribution(point) for group in groups for point in _index(group).get(name, ())}))
+
+
+@cache
+def load(name: str, *groups: str) -> Any:
+    """Import the plugin of this name.
+
+    Raises
+    ------
+    UnknownPlugin
+        If no installed distribution registers the name.
+    BrokenPlugin
+        If two distributions do, or if the plugin can't be imported.
+    """
+    points = [point for group in groups for point in _index(group).get(name, ())]
+    if not points:
+        raise UnknownPlugin(name, groups)
+    if len(points) > 1:
+        claims = " and ".join(sorted(f"{distribution(p)} ({p.value})" for p in points))
+        raise BrokenPlugin(f"{name!r} is registered by {claims}: uninstall one of them")
+    try:
+        return points[0].load()
+    except Exception as error:  # noqa: BLE001 - whatever a third party's import raises costs only its own name
+        message = f"plugin {name!r} of {distribution(points[0])} can't be loaded: {type(error).__name__}: {error}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        raise BrokenPlugin(message) from error

@@ -1,0 +1,1 @@
+"""Rendering: one picture from Python, or a folder from the command line."""

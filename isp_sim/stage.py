@@ -1,0 +1,188 @@
+"""Stage and Degradation: what a plugin author writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from isp_sim.frame import Frame, Move
+from isp_sim.parameters import Parameters, StageParams, collate
+from isp_sim.randomness import Randomness
+from isp_sim.signal import Requirement, Signal
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `Stage.apply` returns when it does more than change pixels.
+
+    Attributes
+    ----------
+    pixels
+        (B, C, H, W).
+    capture
+        Facts that the stage sets, each with leading size B.
+    maps
+        What it leaves beside the picture, (B, n, H, W) each. The share of True in a boolean map is recorded.
+    """
+
+    pixels: Tensor
+    capture: Mapping[str, Tensor] = field(default_factory=dict)
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Stage(ABC):
+    """One step of a camera's processing. It holds no state: everything is in the frame and the parameters.
+
+    A subclass says what it needs and gives, declares its parameters, and computes pixels in `apply`. The engine
+    checks the signal, draws the parameters, splits batches, and attaches the new signal.
+    """
+
+    needs: ClassVar[Requirement] = Signal.where()
+    """The signals it accepts."""
+    gives: ClassVar[Mapping[str, object]] = Signal.change()
+    """The fields of the signal that it sets."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Facts of the capture that it can't do without."""
+    writes: ClassVar[tuple[str, ...]] = ()
+    """Facts of the capture that it sets."""
+    differentiable: ClassVar[bool] = True
+    """Whether gradients flow from the output to the pixels."""
+    keeps_codes: ClassVar[bool] = False
+    """Whether quantised pixels stay on their codes."""
+    halo: ClassVar[int | None] = None
+    """How many pixels around it a pixel depends on: 0 for a pointwise stage, None for the whole picture."""
+    source: ClassVar[str] = ""
+    """BibTeX key or title of the paper or standard."""
+
+    class Params(StageParams):
+        """No parameters."""
+
+    @abstractmethod
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor | Result:
+        """Compute the new pixels (B, C, H, W) without changing the old ones.
+
+        Parameters
+        ----------
+        frame
+            A batch that meets the requirement.
+        p
+            The drawn parameters, ready to broadcast (see `Parameters.collate`).
+        rng
+            Draws keyed to each sample.
+        """
+
+    def inverse(self, frame: Frame, p: Any) -> Tensor | Result:
+        """Undo `apply` for the values that the capture holds; errors on top of them are never undone."""
+        raise NotInvertible(f"{type(self).__name__} can't be undone")
+
+    @classmethod
+    def is_invertible(cls) -> bool:
+        return cls.inverse is not Stage.inverse
+
+    def requirement(self, p: StageParams) -> Requirement:
+        """What it needs, where that depends on the static parameters."""
+        return self.needs
+
+    def refuses(self, signal: Signal, p: StageParams) -> str | None:
+        """Why a signal that meets the requirement can't be processed all the same; None if it can."""
+        return None
+
+    def output_signal(self, signal: Signal, p: StageParams) -> Signal:
+        """The signal after the stage, by the static parameters."""
+        depth = signal.bit_depth if self.keeps_codes else None
+        return replace(signal, **{"bit_depth": depth, **self.gives})
+
+    def input_signal(self, signal: Signal, p: StageParams) -> Signal:
+        """The signal before the stage, when it is undone: what `needs` says of the fields that it sets."""
+        accepted = self.requirement(p).accepted
+        known = {name: accepted[name][0] for name in self.gives if name in accepted and name != "bit_depth"}
+        return replace(signal, **{"bit_depth": None, **known})
+
+    def facts_read(self, p: StageParams) -> tuple[str, ...]:
+        """The facts it can't do without, where that depends on the parameters."""
+        return self.reads
+
+    def facts_written(self, p: StageParams) -> tuple[str, ...]:
+        """The facts it sets, where that depends on the parameters."""
+        return self.writes
+
+    def remarks(self, p: StageParams, later: Sequence[str]) -> list[str]:
+        """What is odd, though not wrong, given the names of the steps that come after."""
+        return []
+
+    def further(self, values: Mapping[str, Any]) -> Parameters | None:
+        """More parameters, drawn with the others, that the values of the others bring: a camera profile's."""
+        return None
+
+
+class NotInvertible(TypeError):
+    """A stage without an inverse was asked to undo."""
+
+
+class StageFault(RuntimeError):
+    """A stage returned what no stage may return."""
+
+
+class Degradation(Stage):
+    """A stage that makes a picture worse and leaves what its numbers mean as it was, bit depth excepted."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if changed := sorted(set(cls.gives) - {"bit_depth"}):
+            raise TypeError(
+                f"{cls.__name__} is a Degradation, so it can't set {', '.join(changed)}; derive it from Stage"
+            )
+
+
+class GeometricStage(Stage):
+    """A stage that moves pixels. It returns the move; CFA phase, maps and labels are moved along by the engine.
+
+    Parameters of the move are marked Structural, so `p` holds plain values.
+    """
+
+    keeps_codes = True
+
+    @abstractmethod
+    def move(self, frame: Frame, p: Any) -> Move:
+        """The move of a frame's pixels. It must leave the CFA phase as `output_signal` says."""
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return self.move(frame, p).pixels(frame.pixels)
+
+
+def attach(frame: Frame, result: Tensor | Result, signal: Signal, name: str) -> Frame:
+    """Attach what a stage returned to the frame it got, under the new signal.
+
+    Raises
+    ------
+    StageFault
+        If the stage broke a rule: another type, another dtype, a wrong shape.
+    """
+    if isinstance(result, Tensor):
+        result = Result(result)
+    if not isinstance(result, Result):
+        raise StageFault(f"{name} returned {type(result).__name__}; a stage returns a tensor or a Result")
+    if result.pixels.dtype != frame.pixels.dtype:
+        raise StageFault(f"{name} turned {frame.pixels.dtype} pixels into {result.pixels.dtype}")
+    try:
+        return replace(
+            frame,
+            pixels=result.pixels,
+            signal=signal,
+            capture=frame.capture.with_facts(result.capture) if result.capture else frame.capture,
+            maps={**frame.maps, **result.maps},
+        )
+    except ValueError as error:
+        raise StageFault(f"{name} returned a frame that is none: {error}") from None
+
+
+def undo(name: str, stage: Stage, frame: Frame, constants: StageParams) -> Frame:
+    """Run a stage's inverse, with the values that the frame's capture holds."""
+    values = {field: getattr(constants, field) for field in type(constants).model_fields}
+    ((_, p),) = collate(type(constants).model_fields, [values] * frame.batch, frame.pixels)
+    signal = stage.input_signal(frame.signal, constants)
+    return attach(frame, stage.inverse(frame, p), signal, f"the inverse of {name}")

@@ -1,0 +1,122 @@
+"""From a developed photo back to what a sensor would have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from isp_sim import registry
+from isp_sim.cameras import profile as cameras
+from isp_sim.frame import Frame
+from isp_sim.parameters import Parameters, StageParams, Static
+from isp_sim.randomness import Randomness
+from isp_sim.signal import Requirement, Signal
+from isp_sim.stage import Result, Stage, undo
+from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
+
+
+class Unprocess(Stage):
+    """Draws a camera's state from a profile and undoes the develop stages with it, last first.
+
+    A developed photo in, linear camera RGB out, not yet a mosaic; does not clip. The state (gains, matrix, tone
+    curve, noise) goes into the capture, where the develop stages of the recipe find it again: each stage's own
+    inverse is run, so forward and backward can't drift apart. What the photo had lost by saturation is marked in
+    the map ``saturated``, (B, 1, H, W).
+    """
+
+    source = "Brooks et al. 2019; Kim et al. 2012"
+    halo = 0
+
+    class Params(StageParams):
+        profile: str = Field("generic_phone", description="camera profile that the state is drawn from")
+        develop: Annotated[tuple[str, ...], Static] = Field(
+            ("white_balance", "colour_matrix", "tone_curve", "srgb_oetf"),
+            min_length=1,
+            description="the stages that made the photo, first to last",
+        )
+
+        @field_validator("profile")
+        @classmethod
+        def _known(cls, name: str) -> str:
+            cameras.load(name)
+            return name
+
+        @field_validator("develop")
+        @classmethod
+        def _invertible(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+            for name in names:
+                try:
+                    stage = registry.load(name, *registry.STAGE_GROUPS)
+                except LookupError as error:
+                    raise ValueError(str(error)) from None
+                if not (issubclass(stage, Stage) and stage.is_invertible()):
+                    raise ValueError(f"{name} can't be undone")
+            return names
+
+    def requirement(self, p: Any) -> Requirement:
+        return _after(_stage(p.develop[-1]))
+
+    def output_signal(self, signal: Signal, p: Any) -> Signal:
+        for name in reversed(p.develop):
+            stage = _stage(name)
+            for field, found, accepted in _after(stage).faults(signal):
+                needed = " or ".join(map(str, accepted))
+                raise ValueError(f"can't undo {name}, after which {field} is {needed}, not {found}; check the order of develop")
+            signal = stage.input_signal(signal, stage.Params())
+        if signal.transfer != "linear" or signal.colour != "camera":
+            raise ValueError(f"develop must lead back to linear camera RGB; it ends in: {signal}")
+        return replace(signal, reference="scene", bit_depth=None)
+
+    def facts_written(self, p: Any) -> tuple[str, ...]:
+        facts = tuple(fact for name in p.develop for fact in _stage(name).facts_read(_stage(name).Params()))
+        return (*facts, "noise_profile") if cameras.load(p.profile).has_noise else facts
+
+    def remarks(self, p: Any, later: Sequence[str]) -> list[str]:
+        missing = [name for name in p.develop if name not in later]
+        remarks = [f"undoes {', '.join(missing)}, which no later stage does again"] if missing and later else []
+        if cameras.load(p.profile).has_curve and "tone_curve" not in p.develop:
+            remarks.append(f"profile {p.profile} has a tone curve, but develop does not hold tone_curve")
+        return remarks
+
+    def further(self, values: Mapping[str, Any]) -> Parameters:
+        return cameras.load(values["profile"]).state
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
+        capture = frame.capture.with_facts(camera_facts(p))
+        saturated = (frame.pixels >= 1).any(dim=1, keepdim=True)
+        undone = replace(frame, capture=capture)
+        for name in reversed(p.develop):
+            stage = _stage(name)
+            undone = undo(name, stage, undone, stage.Params())
+        written = self.facts_written(p)
+        return Result(undone.pixels, {n: capture[n] for n in written}, {"saturated": saturated})
+
+
+def camera_facts(p: Any) -> dict[str, Tensor]:
+    """The capture facts of a drawn camera state (see `isp_sim.cameras.profile.CameraState`)."""
+    mix = p.mix[:, :, 0, 0].to("cpu", torch.float64).numpy()
+    matrices = np.einsum("bk,kij->bij", mix / mix.sum(axis=1, keepdims=True), np.asarray(p.xyz_to_camera))
+    ccm = np.stack([ccm_from_xyz_to_camera(matrix) for matrix in matrices])
+    return {
+        "wb_gains": p.wb_gains / p.wb_gains.amin(dim=1, keepdim=True),
+        "ccm": torch.from_numpy(ccm).to(p.wb_gains),
+        "tone_curve": p.tone_curve,
+        "noise_profile": torch.stack([p.shot[:, :, 0, 0], p.read[:, :, 0, 0]], dim=-1),
+    }
+
+
+def _stage(name: str) -> Stage:
+    stage: Stage = registry.load(name, *registry.STAGE_GROUPS)()
+    return stage
+
+
+def _after(stage: Stage) -> Requirement:
+    """The signals that a stage leaves behind it."""
+    accepted = {**stage.needs.accepted, **{name: (value,) for name, value in stage.gives.items()}}
+    return Requirement({name: values for name, values in accepted.items() if name != "bit_depth"})
