@@ -77,8 +77,8 @@ class Combinator(Step):
                 problems += [problem for problem in found if problem not in problems]
             ends.append(end)
         if not problems and len({replace(end.signal, bit_depth=None) for end in ends}) > 1:
-            found = "; ".join(dict.fromkeys(str(end.signal) for end in ends))
-            problems.append(Problem(self.id, f"{self.name}: its branches must end in equal signals, found {found}"))
+            unlike = "; ".join(dict.fromkeys(str(end.signal) for end in ends))
+            problems.append(Problem(self.id, f"{self.name}: its branches must end in equal signals, found {unlike}"))
         facts = [end.facts for end in ends]
         sure = None if any(f is None for f in facts) else frozenset.intersection(*(f for f in facts if f is not None))
         return State(_alike([end.signal for end in ends]), sure), problems

@@ -68,7 +68,9 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
         document.faults.append((mark.line + 1 if mark else 1, f"this is not YAML: {error.problem or error.context}"))
         return document
     except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        document.faults.append((1, f"this is not YAML: {str(error).splitlines()[0] if str(error) else 'too deeply nested'}"))
+        document.faults.append(
+            (1, f"this is not YAML: {str(error).splitlines()[0] if str(error) else 'too deeply nested'}")
+        )
         return document
     if root is not None:
         document.data = _Reader(document).value(root, (), 0)

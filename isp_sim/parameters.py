@@ -6,7 +6,6 @@ import difflib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final, cast
 
@@ -61,15 +60,20 @@ def is_marked(field: FieldInfo, *markers: _Marker) -> bool:
     return any(marker is entry for entry in field.metadata for marker in markers)
 
 
-@cache
-def _holds_float(annotation: Any) -> bool:
-    return annotation is float or any(_holds_float(argument) for argument in typing.get_args(annotation))
+def _inside(annotation: Any) -> Iterator[Any]:
+    """The types at the bottom of an annotation."""
+    if not (arguments := typing.get_args(annotation)):
+        yield annotation
+    for argument in arguments:
+        yield from _inside(argument)
 
 
-@cache
-def _takes_only_whole_numbers(annotation: Any) -> bool:
-    inner = [a for a in typing.get_args(annotation) if a is not type(None)] or [annotation]
-    return all(a is int or (typing.get_args(a) and _takes_only_whole_numbers(a)) for a in inner)
+def _holds_float(field: FieldInfo) -> bool:
+    return float in _inside(field.annotation)
+
+
+def _takes_only_whole_numbers(field: FieldInfo) -> bool:
+    return set(_inside(field.annotation)) - {type(None), Ellipsis} == {int}
 
 
 def bounds(field: FieldInfo) -> tuple[float, float]:
@@ -87,10 +91,16 @@ def bounds(field: FieldInfo) -> tuple[float, float]:
     for constraint in metadata:
         if isinstance(constraint, annotated_types.Ge | annotated_types.Gt):
             value = cast(Any, getattr(constraint, "ge", getattr(constraint, "gt", None)))
-            low = max(low, float(value) if isinstance(constraint, annotated_types.Ge) else float(np.nextafter(value, np.inf)))
+            low = max(
+                low,
+                float(value) if isinstance(constraint, annotated_types.Ge) else float(np.nextafter(value, np.inf)),
+            )
         if isinstance(constraint, annotated_types.Le | annotated_types.Lt):
             value = cast(Any, getattr(constraint, "le", getattr(constraint, "lt", None)))
-            high = min(high, float(value) if isinstance(constraint, annotated_types.Le) else float(np.nextafter(value, -np.inf)))
+            high = min(
+                high,
+                float(value) if isinstance(constraint, annotated_types.Le) else float(np.nextafter(value, -np.inf)),
+            )
     return low, high
 
 
@@ -196,7 +206,7 @@ class Parameters:
             raise ValueError("no distribution may stand here, because the value decides what the stage gives")
         law = parse_law(leaf)
         field = model.model_fields[name]
-        if _takes_only_whole_numbers(field.annotation) and not isinstance(law, RandInt | Choice | Constant):
+        if _takes_only_whole_numbers(field) and not isinstance(law, RandInt | Choice | Constant):
             raise ValueError(f"takes whole numbers, which {next(iter(leaf))} does not draw; use randint")
         return law.truncated(*bounds(field))
 
@@ -236,7 +246,9 @@ def collate(
     return [
         (
             indices,
-            SimpleNamespace(**{n: _batched(fields[n], [drawn[i][n] for i in indices], like) for n in drawn[indices[0]]}),
+            SimpleNamespace(
+                **{n: _batched(fields[n], [drawn[i][n] for i in indices], like) for n in drawn[indices[0]]}
+            ),
         )
         for indices in groups.values()
     ]
@@ -259,7 +271,7 @@ def _plain_key(field: FieldInfo, value: Any) -> Any:
 def _batched(field: FieldInfo, values: list[Any], like: torch.Tensor) -> Any:
     if _stays_plain(field, values[0]):
         return values[0]
-    dtype = like.dtype if _holds_float(field.annotation) else torch.int64
+    dtype = like.dtype if _holds_float(field) else torch.int64
     array = np.asarray(values, dtype=np.float64 if dtype.is_floating_point else np.int64)
     shape = {1: (-1, 1, 1, 1), 2: (-1, array.shape[-1], 1, 1)}.get(array.ndim, array.shape)
     return torch.from_numpy(array.reshape(shape)).to(like.device, dtype)
@@ -276,7 +288,9 @@ def _end_names(law: Law, ends: tuple[Any, ...]) -> list[str]:
     return ["value"] if len(ends) == 1 else ["lower end", "upper end"]
 
 
-def _validated(model: type[StageParams], values: Mapping[str, Any]) -> tuple[StageParams | None, list[tuple[Path, str]]]:
+def _validated(
+    model: type[StageParams], values: Mapping[str, Any]
+) -> tuple[StageParams | None, list[tuple[Path, str]]]:
     try:
         return model.model_validate({name: _frozen(value) for name, value in values.items()}), []
     except ValidationError as error:
@@ -320,7 +334,9 @@ def _ends(model: type[StageParams], values: Mapping[str, Any], laws: Mapping[Pat
         try:
             ends[path] = law.ends(given)
         except (TypeError, ValueError) as error:
-            raise ParameterFaults([(path, f"{dotted(path)}: does not follow from {law.depends_on!r}: {error}")]) from None
+            raise ParameterFaults(
+                [(path, f"{dotted(path)}: does not follow from {law.depends_on!r}: {error}")]
+            ) from None
         if len(path) == 1:
             given[str(path[0])] = ends[path]
     return ends

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-
 from isp_sim import registry
 from isp_sim.frame import Frame
-from isp_sim.parameters import Parameters, collate
+from isp_sim.parameters import Parameters, Static, collate, dotted, is_marked
 from isp_sim.randomness import Randomness, generator
 from isp_sim.signal import OPEN, Signal
 from isp_sim.stage import Degradation, GeometricStage, Stage, attach, undo
@@ -126,7 +124,9 @@ class StageStep(Step):
     def output_signal(self, signal: Signal) -> Signal:
         after = self.stage.output_signal(signal, self.parameters.constants)
         if isinstance(self.stage, Degradation) and replace(after, bit_depth=signal.bit_depth) != signal:
-            raise TypeError(f"{self.name} is a degradation and must leave the signal as it was: {signal} became {after}")
+            raise TypeError(
+                f"{self.name} is a degradation and must leave the signal as it was: {signal} became {after}"
+            )
         return after
 
     def draw(self, key: str, run: Run) -> dict[str, Any]:
@@ -140,10 +140,28 @@ class StageStep(Step):
             values |= further.draw(rng)
         return values
 
+    def recorded(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The drawn values without the data of a profile that never varies."""
+        own = self.parameters.model.model_fields
+        further = self.stage.further(values)
+        more = further.model.model_fields if further else {}
+        return {name: v for name, v in values.items() if name in own or not is_marked(more[name], Static)}
+
+    def random(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the drawn values that a law drew, by their dotted paths."""
+        further = self.stage.further(values)
+        drawn = {}
+        for path in (*self.parameters.laws, *(further.laws if further else ())):
+            value: Any = values
+            for part in path:
+                value = value[part]
+            drawn[dotted(path)] = value
+        return drawn
+
     def run(self, frame: Frame, run: Run) -> Frame:
         drawn = [self.draw(key, run) for key in frame.keys]
         for record, values in zip(run.values, drawn, strict=True):
-            record[self.id] = values
+            record[self.id] = self.recorded(values)
         fields = dict(self.parameters.model.model_fields)
         for values in drawn:
             if further := self.stage.further(values):
@@ -194,7 +212,8 @@ class Pipeline:
 
     def check(self, state: State) -> tuple[list[tuple[str, Signal]], list[Problem]]:
         """The signal after each step, and everything that is wrong, before a pixel is read."""
-        signals, problems = [], []
+        signals: list[tuple[str, Signal]] = []
+        problems: list[Problem] = []
         for step in self.steps:
             state, found = step.check(state)
             problems += found
@@ -224,7 +243,7 @@ class Pipeline:
             If a frame reaches a stage that can't take it, which the symbolic check could not foresee.
         """
         run = Run(self.seed, view, watch, [{} for _ in frame.keys])
-        signals = []
+        signals: list[tuple[str, Signal]] = []
         frame = run_steps(self.steps, frame, run, signals)
         return Outcome(frame, run.values, signals)
 
@@ -243,9 +262,7 @@ class Pipeline:
         return frame
 
 
-def run_steps(
-    steps: Sequence[Step], frame: Frame, run: Run, signals: list[tuple[str, Signal]] | None = None
-) -> Frame:
+def run_steps(steps: Sequence[Step], frame: Frame, run: Run, signals: list[tuple[str, Signal]] | None = None) -> Frame:
     """Run steps one after the other."""
     for step in steps:
         frame = step.run(frame, run)
@@ -258,7 +275,7 @@ def run_steps(
 
 def _opened(signal: Signal, names: set[str]) -> Signal:
     """The signal with some fields unknown: one mistake is reported once, not again by each stage after it."""
-    return replace(signal, **dict.fromkeys(names | ({"cfa"} if "layout" in names else set()), OPEN))  # type: ignore[arg-type]
+    return signal.changed(dict.fromkeys(names | ({"cfa"} if "layout" in names else set()), OPEN))
 
 
 def _who_gives(asking: str, faults: list[tuple[str, tuple[object, ...]]]) -> str:

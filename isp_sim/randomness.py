@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 def generator(seed: int, key: str, view: int, stage: str, purpose: str) -> np.random.Generator:
@@ -58,22 +61,18 @@ class Randomness:
     stage: str
     keys: tuple[str, ...]
 
-    def draw(
-        self, purpose: str, sample: Callable[[np.random.Generator], NDArray[np.generic]]
-    ) -> list[NDArray[np.generic]]:
+    def draw(self, purpose: str, sample: Callable[[np.random.Generator], NDArray[Any]]) -> list[NDArray[Any]]:
         """What `sample` returns from each sample's own generator for `purpose`."""
         return [sample(generator(self.seed, key, self.view, self.stage, purpose)) for key in self.keys]
 
-    def normal(self, shape: Sequence[int], purpose: str = "normal") -> NDArray[np.float32]:
-        """Standard normal draws, (B, *shape), float32."""
-        size = tuple(shape)
-        return np.stack(self.draw(purpose, lambda g: g.standard_normal(size, dtype=np.float32)))  # type: ignore[return-value,arg-type]
+    def normal(self, like: Tensor, shape: Sequence[int] | None = None, purpose: str = "normal") -> Tensor:
+        """Standard normal draws in the dtype and on the device of `like`: (B, *shape), or of its own shape."""
+        size = tuple(like.shape[1:] if shape is None else shape)
+        draws = np.stack(self.draw(purpose, lambda g: g.standard_normal(size, dtype=np.float32)))
+        return torch.from_numpy(draws).to(like)
 
-    def uniform(self, shape: Sequence[int], purpose: str = "uniform") -> NDArray[np.float64]:
-        """Uniform draws from [0, 1), (B, *shape), float64."""
-        size = tuple(shape)
-        return np.stack(self.draw(purpose, lambda g: g.random(size)))  # type: ignore[return-value,arg-type]
-
-    def select(self, indices: Sequence[int]) -> Randomness:
-        """The same draws for some of the samples."""
-        return Randomness(self.seed, self.view, self.stage, tuple(self.keys[i] for i in indices))
+    def uniform(self, like: Tensor, shape: Sequence[int] | None = None, purpose: str = "uniform") -> Tensor:
+        """Uniform draws from [0, 1) in the dtype and on the device of `like`: (B, *shape), or of its own shape."""
+        size = tuple(like.shape[1:] if shape is None else shape)
+        draws = np.stack(self.draw(purpose, lambda g: g.random(size, dtype=np.float32)))
+        return torch.from_numpy(draws).to(like)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from isp_sim.pipeline import Pipeline, StageStep, State, Step
 from isp_sim.signal import Signal
 
 VERSION: Final = 1
+ID: Final = re.compile(r"\w[\w.-]*")
 KEYS: Final = ("version", "description", "seed", "input", "stages", "output")
 
 
@@ -83,7 +85,7 @@ class Recipe:
         """The recipe with every default explicit; read again, it is the same recipe."""
 
         def entry(kind: str, name: str, params: Any) -> dict[str, Any]:
-            return {kind: name} | json.loads(params.model_dump_json())
+            return {kind: name, **json.loads(params.model_dump_json())}
 
         return {
             "version": VERSION,
@@ -178,7 +180,15 @@ class _Parser:
         if self.faults or reader is None or writer is None:
             raise RecipeError(self.faults)
         return Recipe(
-            self.document.name, self.text, pipeline, reader, reader_name, writer, writer_name, signals, tuple(warnings)
+            self.document.name,
+            self.text,
+            pipeline,
+            reader,
+            reader_name,
+            writer,
+            writer_name,
+            signals,
+            tuple(warnings),
         )
 
     def plugin(self, key: str, kind: str, group: str, default: str, base: type[Any]) -> tuple[str, Any]:
@@ -235,8 +245,11 @@ class _Parser:
         if isinstance(entry, dict):
             names = [key for key in entry if key != "id"]
             own = entry.get("id")
-            if len(names) == 1 and (own is None or (isinstance(own, str) and own and "/" not in own)):
+            if len(names) == 1 and (own is None or (isinstance(own, str) and ID.fullmatch(own))):
                 return names[0], entry[names[0]], own
+            if len(names) == 1:
+                self.fault((*place, "id"), f"an id is made of letters, digits, '_', '-' and '.'; found {own!r}")
+                return names[0], entry[names[0]], None
         self.fault(place, f"a step is a name, or a mapping with one name and its parameters; found {_short(entry)}")
         return None, None, None
 
@@ -295,17 +308,22 @@ class _Parser:
             return (), []
         state = State(reader.signal, reader.facts)
         signals, problems = pipeline.check(state)
-        warnings = []
+        warnings: list[Fault] = []
         for problem in problems:
             place = self.places.get(problem.step, ())
             fault = Fault(self.document.name, self.document.line(place), problem.message)
             (self.faults if problem.fatal else warnings).append(fault)
         last = signals[-1][1] if signals else reader.signal
         if writer is not None and not self.faults:
-            ids = [id for id, _ in signals]
+            after = dict(signals)
             for i, id in enumerate(writer.params.keep):
-                if id not in ids:
-                    self.fault(("output", "keep", i), f"output: no step has the id {id!r}: {_nearest(id, ids)}")
+                if id not in after:
+                    self.fault(
+                        ("output", "keep", i),
+                        f"output: no step has the id {id!r}: {_nearest(id, list(after))}",
+                    )
+                elif reason := writer.refuses(after[id]):
+                    self.fault(("output", "keep", i), f"output: after {id}, {reason}")
             if reason := writer.refuses(last):
                 self.fault(("output",), f"output: {reason}")
             warnings += [

@@ -23,7 +23,10 @@ GROUPS: Final = (
 STAGE_GROUPS: Final = ("isp_sim.stages", "isp_sim.degradations")
 """Both are found under a recipe's ``stages``."""
 
-OPTIONAL: Final[Mapping[str, str]] = {"vignetting": "isp-sim-lens", "lateral_chromatic_aberration": "isp-sim-lens"}
+OPTIONAL: Final[Mapping[str, str]] = {
+    "vignetting": "isp-sim-lens",
+    "lateral_chromatic_aberration": "isp-sim-lens",
+}
 """Known plugins that are installed separately: name to distribution."""
 
 
@@ -96,7 +99,7 @@ def load(name: str, *groups: str) -> Any:
         raise BrokenPlugin(f"{name!r} is registered by {claims}: uninstall one of them")
     try:
         return points[0].load()
-    except Exception as error:  # noqa: BLE001 - whatever a third party's import raises costs only its own name
+    except Exception as error:
         message = f"plugin {name!r} of {distribution(points[0])} can't be loaded: {type(error).__name__}: {error}"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
         raise BrokenPlugin(message) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 OPEN: Final = "?"
 """Value of a field that is not known before a file is read. It meets every requirement until then."""
@@ -41,7 +41,9 @@ def cfa_rows(cfa: str) -> tuple[str, ...]:
     else:
         side = round(len(cfa) ** 0.5)
         if side * side != len(cfa):
-            raise ValueError(f"CFA {cfa!r} has {len(cfa)} sites, which is no square; join its rows by '/', as in 'RG/GB'")
+            raise ValueError(
+                f"CFA {cfa!r} has {len(cfa)} sites, which is no square; join its rows by '/', as in 'RG/GB'"
+            )
         rows = tuple(cfa[i * side : (i + 1) * side] for i in range(side))
     if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
         raise ValueError(f"CFA {cfa!r} has rows of different lengths")
@@ -144,9 +146,7 @@ class Signal:
         [('transfer', 'srgb', ('linear',))]
         """
         _check_names(accepted)
-        return Requirement(
-            MappingProxyType({k: v if isinstance(v, tuple) else (v,) for k, v in accepted.items()})
-        )
+        return Requirement(MappingProxyType({k: v if isinstance(v, tuple) else (v,) for k, v in accepted.items()}))
 
     @staticmethod
     def change(**values: object) -> Mapping[str, object]:
@@ -154,17 +154,19 @@ class Signal:
         _check_names(values)
         return MappingProxyType(dict(values))
 
+    def changed(self, values: Mapping[str, object]) -> Signal:
+        """A copy with some fields set."""
+        return replace(self, **cast(dict[str, Any], dict(values)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
         layout = f"mosaic {self.cfa}" if self.layout == "mosaic" else self.layout
-        balanced = {True: "balanced", False: "unbalanced"}.get(self.white_balanced, "balance ?")  # type: ignore[call-overload]
+        balanced = {"True": "balanced", "False": "unbalanced"}.get(str(self.white_balanced), "balance ?")
         depth = "" if self.bit_depth is None else f", {self.bit_depth} bit"
-        return (
-            f"{layout}, {self.colour}, {self.transfer}, {balanced}, {self.reference}-referred, {self.levels}{depth}"
-        )
+        return f"{layout}, {self.colour}, {self.transfer}, {balanced}, {self.reference}-referred, {self.levels}{depth}"
 
 
 def _check_names(values: Mapping[str, object]) -> None:

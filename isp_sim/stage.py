@@ -94,13 +94,13 @@ class Stage(ABC):
     def output_signal(self, signal: Signal, p: StageParams) -> Signal:
         """The signal after the stage, by the static parameters."""
         depth = signal.bit_depth if self.keeps_codes else None
-        return replace(signal, **{"bit_depth": depth, **self.gives})
+        return signal.changed({"bit_depth": depth, **self.gives})
 
     def input_signal(self, signal: Signal, p: StageParams) -> Signal:
         """The signal before the stage, when it is undone: what `needs` says of the fields that it sets."""
         accepted = self.requirement(p).accepted
         known = {name: accepted[name][0] for name in self.gives if name in accepted and name != "bit_depth"}
-        return replace(signal, **{"bit_depth": None, **known})
+        return signal.changed({"bit_depth": None, **known})
 
     def facts_read(self, p: StageParams) -> tuple[str, ...]:
         """The facts it can't do without, where that depends on the parameters."""

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,9 +31,7 @@ class CameraState(StageParams):
     mix: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         (1.0,), description="weight of each matrix in the camera's own; scaled to a sum of 1 [1]"
     )
-    tone_curve: Points = Field(
-        ((0.0, 0.0), (1.0, 1.0)), min_length=2, description="knots [x, y] of the tone curve [1]"
-    )
+    tone_curve: Points = Field(((0.0, 0.0), (1.0, 1.0)), min_length=2, description="knots [x, y] of the tone curve [1]")
     shot: float = Field(0.0, ge=0, le=1, description="S of NoiseProfile [1]")
     read: float = Field(0.0, ge=0, le=1, description="O of NoiseProfile [1]")
 
@@ -46,7 +45,7 @@ def rising(points: Points) -> Points:
     """The knots of a tone curve, if they rise strictly from (0, 0) to (1, 1); else ValueError."""
     if points[0] != (0, 0) or points[-1] != (1, 1):
         raise ValueError(f"the curve must run from [0, 0] to [1, 1]; found {points[0]} to {points[-1]}")
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x1 - x0 < 1e-6 or y1 - y0 < 1e-6:
             raise ValueError(f"the curve must rise from knot to knot; found {(x0, y0)} then {(x1, y1)}")
     return points
@@ -116,7 +115,9 @@ def parse(text: bytes, name: str) -> Profile:
         raise ProfileFault("\n".join(faults)) from None
     matrices, mix = np.asarray(state.constants.xyz_to_camera), state.constants.mix  # type: ignore[attr-defined]
     if len(matrices) != len(mix):
-        faults.append(f"{name}:{document.line(('mix',))}: {len(matrices)} matrices need as many weights, found {len(mix)}")
+        faults.append(
+            f"{name}:{document.line(('mix',))}: {len(matrices)} matrices need as many weights, found {len(mix)}"
+        )
     if faults:
         raise ProfileFault("\n".join(faults))
-    return Profile(**about, state=state, has_curve="tone_curve" in data, has_noise="shot" in data)  # type: ignore[arg-type]
+    return Profile(**about, state=state, has_curve="tone_curve" in data, has_noise="shot" in data)

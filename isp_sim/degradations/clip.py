@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
@@ -16,7 +15,8 @@ from isp_sim.stage import Degradation, Result
 
 
 class Clip(Degradation):
-    """Limits values to [low, high]; quantised pixels leave their codes. Leaves the map ``clipped``.
+    """Limits values to [low, high]; quantised pixels leave their codes. Leaves the map ``clipped``,
+    (B, 1, H, W): the pixels that it, or an earlier clip, has changed in any channel.
 
     The gradient is 1 inside and 0 where it clips.
     """
@@ -35,5 +35,7 @@ class Clip(Degradation):
             return self
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
-        clipped = (frame.pixels < p.low) | (frame.pixels > p.high)
+        clipped = ((frame.pixels < p.low) | (frame.pixels > p.high)).any(dim=1, keepdim=True)
+        if "clipped" in frame.maps:
+            clipped = clipped | frame.maps["clipped"]
         return Result(torch.minimum(torch.maximum(frame.pixels, p.low), p.high), maps={"clipped": clipped})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -25,4 +24,5 @@ class GaussianNoise(Degradation):
         sigma: float = Field(0.05, ge=0, le=1, description="standard deviation, in units of the white level [1]")
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        return frame.pixels + torch.from_numpy(rng.normal(frame.pixels.shape[1:], "noise")).to(frame.pixels) * p.sigma
+        noise: Tensor = rng.normal(frame.pixels) * p.sigma
+        return frame.pixels + noise

@@ -37,10 +37,16 @@ class ShotReadNoise(Degradation):
 
     class Params(StageParams):
         shot: float | None = Field(
-            None, ge=0, le=1, description="S of NoiseProfile, variance a unit of signal [1]; the capture's if not given"
+            None,
+            ge=0,
+            le=1,
+            description="S of NoiseProfile, variance a unit of signal [1]; the capture's if not given",
         )
         read: float | None = Field(
-            None, ge=0, le=1, description="O of NoiseProfile, variance in the dark [1]; the capture's, or 0 with a shot"
+            None,
+            ge=0,
+            le=1,
+            description="O of NoiseProfile, variance in the dark [1]; the capture's, or 0 with a shot",
         )
         law: Literal["gaussian", "poisson"] = Field("gaussian", description="normal noise, or counted photons")
 
@@ -57,7 +63,7 @@ class ShotReadNoise(Degradation):
         shot, read, profile = self._profile(frame, p)
         light = frame.pixels.clamp_min(0)
         sigma = torch.sqrt(light * shot + read)
-        normal = torch.from_numpy(rng.normal(frame.pixels.shape[1:], "noise")).to(frame.pixels)
+        normal = rng.normal(frame.pixels)
         if p.law == "gaussian":
             pixels = frame.pixels + sigma * normal
         else:
@@ -81,7 +87,7 @@ class ShotReadNoise(Degradation):
         gain = shot.expand_as(light).to("cpu", torch.float64).numpy()
         photons = light.detach().to("cpu", torch.float64).numpy()
         mean = np.divide(photons, gain, out=np.zeros_like(photons), where=gain > 0)
-        uniform = rng.uniform(light.shape[1:], "photons")
+        uniform = np.stack(rng.draw("photons", lambda g: g.random(light.shape[1:])))
         return torch.from_numpy((poisson_quantile(uniform, mean) - mean) * gain).to(light)
 
 

@@ -89,7 +89,11 @@ def interpolate(
         for x, letter in enumerate(row):
             near = Neighbours(extended, reach, y, x, (height, width))
             if letter == "G":
-                planes = {"G": near(0, 0), row[1 - x]: colour_along_row(near), rows[1 - y][x]: colour_along_column(near)}
+                planes = {
+                    "G": near(0, 0),
+                    row[1 - x]: colour_along_row(near),
+                    rows[1 - y][x]: colour_along_column(near),
+                }
             else:
                 opposite = "B" if letter == "R" else "R"
                 planes = {letter: near(0, 0), "G": green_at_colour(near), opposite: colour_at_opposite(near)}

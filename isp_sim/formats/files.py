@@ -27,7 +27,8 @@ class Files(Writer):
     class Params(OutputParams):
         format: Literal["png", "tiff", "jpeg", "npy"] = Field("png", description="kind of file")
         bits: Literal[8, 16] | None = Field(
-            None, description="bits a sample [bit]; 16 for TIFF, digital numbers and mosaics, else 8, if not given"
+            None,
+            description="bits a sample [bit]; 16 for TIFF, digital numbers and mosaics, else 8, if not given",
         )
         quality: int = Field(95, ge=1, le=100, description="quality factor of JPEG files [1]")
         subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = Field("4:4:4", description="chroma subsampling of JPEG files")
@@ -101,7 +102,13 @@ def _tiff(image: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     photometric = "rgb" if image.ndim == 3 else "minisblack"
     tifffile.imwrite(
-        buffer, image, photometric=photometric, compression="zlib", predictor=True, metadata=None, software=False
+        buffer,
+        image,
+        photometric=photometric,
+        compression="zlib",
+        predictor=True,
+        metadata=None,
+        software=False,
     )
     return buffer.getvalue()
 

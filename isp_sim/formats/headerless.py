@@ -33,7 +33,9 @@ class Headerless(Reader):
         cfa: str = Field("RGGB", description="one period of the CFA at the top-left pixel")
         offset: int = Field(0, ge=0, description="bytes before the first sample [byte]")
         black: Level | tuple[Level, ...] = Field(0.0, description="black level, one or one a CFA site, row by row [DN]")
-        white: float | None = Field(None, gt=0, le=65535, description="saturation level [DN]; the largest code if not given")
+        white: float | None = Field(
+            None, gt=0, le=65535, description="saturation level [DN]; the largest code if not given"
+        )
         wb_gains: tuple[Gain, Gain, Gain] | None = Field(None, description="as-shot gains of R, G and B [factor]")
         ccm: tuple[Row, Row, Row] | None = Field(None, description="white-balanced camera RGB to linear sRGB [1]")
 
@@ -76,7 +78,9 @@ class Headerless(Reader):
         pixels = torch.from_numpy(data.reshape(1, 1, p.height, p.width).astype(np.float32))
         rows = cfa_rows(p.cfa)
         shape = (1, 1, len(rows), len(rows[0]))
-        black = torch.tensor(p.black, dtype=torch.float32).reshape(shape if isinstance(p.black, tuple) and len(p.black) > 1 else (1, 1, 1, 1))
+        black = torch.tensor(p.black, dtype=torch.float32).reshape(
+            shape if isinstance(p.black, tuple) and len(p.black) > 1 else (1, 1, 1, 1)
+        )
         white = torch.full((1, 1, 1, 1), 2.0**p.bits - 1 if p.white is None else p.white)
         facts = {"black_level": black.expand(shape).clone(), "white_level": white.expand(shape).clone()}
         if p.wb_gains is not None:

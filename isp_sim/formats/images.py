@@ -108,7 +108,16 @@ def decode(data: bytes, orient: bool = True) -> tuple[Pixels, list[str]]:
         raise InputFault("this is no image file, or of a kind that is not known") from None
     except InputFault:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, KeyError, IndexError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        RuntimeError,
+        struct.error,
+        KeyError,
+        IndexError,
+    ) as error:
         raise InputFault(f"the file is damaged: {error}") from None
 
     pixels, mode = _without_alpha(pixels, mode, notes)

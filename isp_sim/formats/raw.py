@@ -17,7 +17,12 @@ from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
 
 LARGEST_PERIOD: Final = 8
 
-TURNS: Final = {0: {}, 3: {"mirror_x": True, "mirror_y": True}, 5: {"transpose": True, "mirror_y": True}, 6: {"transpose": True, "mirror_x": True}}
+TURNS: Final = {
+    0: {},
+    3: {"mirror_x": True, "mirror_y": True},
+    5: {"transpose": True, "mirror_y": True},
+    6: {"transpose": True, "mirror_x": True},
+}
 """How to turn the sensor's rows upright, by LibRaw's flip."""
 
 
@@ -32,7 +37,21 @@ class Raw(Reader):
     signal = replace(RAW, layout=OPEN)
     facts = frozenset({"black_level", "white_level", "wb_gains", "ccm"})
     suffixes = (
-        *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".orf", ".pef"),
+        *(
+            ".dng",
+            ".nef",
+            ".nrw",
+            ".cr2",
+            ".cr3",
+            ".crw",
+            ".arw",
+            ".sr2",
+            ".srf",
+            ".raf",
+            ".rw2",
+            ".orf",
+            ".pef",
+        ),
         *(".srw", ".rwl", ".3fr", ".fff", ".iiq", ".mos", ".mrw", ".erf", ".kdc", ".dcr", ".raw", ".x3f"),
     )
 
@@ -134,5 +153,3 @@ def _matrix(raw: Any, notes: list[str]) -> NDArray[np.float32]:
         return matrix.astype(np.float32)[None]
     notes.append("no colour matrix: the camera's primaries are taken as sRGB's")
     return np.eye(3, dtype=np.float32)[None]
-
-

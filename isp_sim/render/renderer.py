@@ -51,9 +51,7 @@ class Renderer:
 
     recipe: recipes.Recipe
 
-    def __call__(
-        self, image: Any, key: str | Sequence[str], view: int = 0, *, return_params: bool = False
-    ) -> Any:
+    def __call__(self, image: Any, key: str | Sequence[str], view: int = 0, *, return_params: bool = False) -> Any:
         """Render one picture, or a batch of pictures.
 
         Parameters
@@ -89,9 +87,7 @@ class Renderer:
             return rendered
         return rendered, outcome.values if not isinstance(key, str) else outcome.values[0]
 
-    def run(
-        self, frame: Frame, view: int = 0, watch: Callable[[Step, Frame], None] | None = None
-    ) -> Outcome:
+    def run(self, frame: Frame, view: int = 0, watch: Callable[[Step, Frame], None] | None = None) -> Outcome:
         """Render a frame; see `isp_sim.pipeline.Pipeline.run`."""
         return self.recipe.pipeline.run(frame, view, watch)
 

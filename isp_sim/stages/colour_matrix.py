@@ -49,7 +49,10 @@ def ccm_from_xyz_to_camera(xyz_to_camera: NDArray[np.float64]) -> NDArray[np.flo
     camera_from_srgb = np.asarray(xyz_to_camera, dtype=np.float64) @ XYZ_FROM_SRGB
     white = camera_from_srgb.sum(axis=1, keepdims=True)
     if not np.all(white > 0) or abs(np.linalg.det(camera_from_srgb / white)) < 1e-9:
-        raise ValueError(f"{np.asarray(xyz_to_camera).tolist()} is no camera matrix: it does not map white to positive RGB, or has no inverse")
+        raise ValueError(
+            f"{np.asarray(xyz_to_camera).tolist()} is no camera matrix: white must become positive RGB, "
+            "and the matrix must have an inverse"
+        )
     return np.asarray(np.linalg.inv(camera_from_srgb / white))
 
 
@@ -65,7 +68,8 @@ class ColourMatrix(Stage):
     class Params(StageParams):
         to: Annotated[Literal["srgb"], Static] = Field("srgb", description="the space to convert to, linear")
         matrix: tuple[Row, Row, Row] | None = Field(
-            None, description="white-balanced camera RGB to the target, row by row [1]; the camera's own if not given"
+            None,
+            description="white-balanced camera RGB to the target, row by row [1]; the camera's own if not given",
         )
 
         @field_validator("matrix")

@@ -67,7 +67,9 @@ class Unprocess(Stage):
             stage = _stage(name)
             for field, found, accepted in _after(stage).faults(signal):
                 needed = " or ".join(map(str, accepted))
-                raise ValueError(f"can't undo {name}, after which {field} is {needed}, not {found}; check the order of develop")
+                raise ValueError(
+                    f"can't undo {name}, after which {field} is {needed}, not {found}; check the order of develop"
+                )
             signal = stage.input_signal(signal, stage.Params())
         if signal.transfer != "linear" or signal.colour != "camera":
             raise ValueError(f"develop must lead back to linear camera RGB; it ends in: {signal}")
