@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from isp_sim.signal import Signal
     from isp_sim.stage import Degradation, GeometricStage, Result, Stage
 
-__version__ = version("isp-sim")
+__version__: str
 
 _HOMES = {
     "Capture": "isp_sim.frame",
@@ -42,6 +41,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``isp-sim --help`` does not wait for torch."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("isp-sim")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'isp_sim' has no attribute {name!r}")

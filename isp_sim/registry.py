@@ -10,7 +10,7 @@ import difflib
 import warnings
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Final
 
 GROUPS: Final = (
@@ -51,16 +51,28 @@ class BrokenPlugin(LookupError):
 
 
 @cache
+def _everything() -> EntryPoints:
+    return entry_points()
+
+
+@cache
 def _index(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Entry points of a group by name; one distribution that is found twice counts once."""
-    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for point in entry_points(group=group):
-        found.setdefault(point.name, {})[(distribution(point), point.value)] = point
-    return {name: tuple(points.values()) for name, points in sorted(found.items())}
+    found: dict[str, list[EntryPoint]] = {}
+    for point in _everything().select(group=group):
+        found.setdefault(point.name, []).append(point)
+    return {name: _once(points) for name, points in sorted(found.items())}
+
+
+def _once(points: list[EntryPoint]) -> tuple[EntryPoint, ...]:
+    if len(points) == 1:  # asking for the distribution's name parses its metadata, which takes time
+        return tuple(points)
+    return tuple({(distribution(point), point.value): point for point in points}.values())
 
 
 def refresh() -> None:
     """Forget what was found, after packages were installed or removed."""
+    _everything.cache_clear()
     _index.cache_clear()
     load.cache_clear()
 

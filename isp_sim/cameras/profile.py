@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from isp_sim import located_yaml
 from isp_sim.parameters import ParameterFaults, Parameters, StageParams, Static
 
-Gain = Annotated[float, Field(gt=0, le=100)]
+Gain = Annotated[float, Field(ge=0.01, le=100)]
 Coordinate = Annotated[float, Field(ge=0, le=1)]
 Points = tuple[tuple[Coordinate, Coordinate], ...]
 Row = tuple[float, float, float]
