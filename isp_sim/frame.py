@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from isp_sim.signal import Signal, cfa_moved, cfa_rows
+from isp_sim.signal import Signal, cfa_moved, cfa_name, cfa_rows
 
 FACTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -93,6 +93,9 @@ class Masks:
     def move(self, move: Move) -> Masks:
         return Masks(move.pixels(self.labels))
 
+    def to(self, device: torch.device | str) -> Masks:
+        return Masks(self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Boxes:
@@ -111,6 +114,9 @@ class Boxes:
             moved.append(torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1))
         return replace(self, xyxy=tuple(moved))
 
+    def to(self, device: torch.device | str) -> Boxes:
+        return Boxes(tuple(b.to(device) for b in self.xyxy), tuple(label.to(device) for label in self.labels))
+
 
 @dataclass(frozen=True)
 class Points:
@@ -123,6 +129,9 @@ class Points:
 
     def move(self, move: Move) -> Points:
         return Points(tuple(move.points(p) for p in self.xy))
+
+    def to(self, device: torch.device | str) -> Points:
+        return Points(tuple(p.to(device) for p in self.xy))
 
 
 Target = Masks | Boxes | Points
@@ -199,7 +208,7 @@ class Move:
         if self.transpose:
             rows = tuple("".join(column) for column in zip(*rows, strict=True))
         sources = self._sources((len(rows), len(rows[0])))
-        return cfa_moved("/".join(rows), *sources)
+        return cfa_moved(cfa_name(rows), *sources)
 
 
 @dataclass(frozen=True)
@@ -308,6 +317,7 @@ class Frame:
             pixels=self.pixels.to(device),
             capture=self.capture.map(lambda fact: fact.to(device)),
             maps={name: value.to(device) for name, value in self.maps.items()},
+            targets={name: value.to(device) for name, value in self.targets.items()},
         )
 
     def select(self, indices: Sequence[int]) -> Frame:

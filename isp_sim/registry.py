@@ -52,7 +52,7 @@ class BrokenPlugin(LookupError):
 
 @cache
 def _everything() -> EntryPoints:
-    return entry_points()
+    return entry_points()  # type: ignore[return-value]  # the stub knows the older signature
 
 
 @cache

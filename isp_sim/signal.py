@@ -45,7 +45,9 @@ def cfa_rows(cfa: str) -> tuple[str, ...]:
                 f"CFA {cfa!r} has {len(cfa)} sites, which is no square; join its rows by '/', as in 'RG/GB'"
             )
         rows = tuple(cfa[i * side : (i + 1) * side] for i in range(side))
-    if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
+    if not rows or not rows[0]:
+        raise ValueError(f"CFA {cfa!r} is empty; it needs one capital letter a site, as in 'RGGB'")
+    if any(len(row) != len(rows[0]) for row in rows):
         raise ValueError(f"CFA {cfa!r} has rows of different lengths")
     if not all(letter.isalpha() and letter.isupper() for row in rows for letter in row):
         raise ValueError(f"CFA {cfa!r} holds more than capital letters, one a site, as in 'RGGB'")
@@ -59,7 +61,11 @@ def cfa_name(rows: tuple[str, ...]) -> str:
     --------
     >>> cfa_name(("RG", "GB"))
     'RGGB'
+    >>> cfa_name(("RGB",))   # a single row has no '/' to be told by, so it is written twice
+    'RGB/RGB'
     """
+    if len(rows) == 1 and len(rows[0]) > 1:
+        rows = rows * 2
     return ("" if len(rows) == len(rows[0]) else "/").join(rows)
 
 

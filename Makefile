@@ -1,0 +1,51 @@
+# Each target sets up what it needs by itself, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+# new entry points need a reinstall, so the stamps depend on every pyproject.toml
+SOURCES := pyproject.toml constraints.txt $(PLUGINS)
+
+.PHONY: demo test check bench clean help
+
+help:
+	@echo "make demo   render the sample photos; prints where the pictures are"
+	@echo "make test   run the tests"
+	@echo "make check  lint, types, import contracts"
+	@echo "make bench  accuracy beside peers; needs ISP_SIM_DATA, a folder of test data"
+
+.venv/.run-stamp: $(SOURCES)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; say which with: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . $(PLUGINS:%/pyproject.toml=--editable %)
+	touch $@
+
+.venv/.dev-stamp: .venv/.run-stamp
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/.run-stamp
+	$(BIN)/isp-sim render --recipe recipes/quickstart.yaml --output out/demo --stages --overwrite
+	$(BIN)/isp-sim preview recipes/quickstart.yaml --output out/demo-preview.png
+	@echo
+	@echo "pictures:       $(CURDIR)/out/demo"
+	@echo "every stage:    $(CURDIR)/out/demo/stages"
+	@echo "contact sheet:  $(CURDIR)/out/demo-preview.png"
+
+test: .venv/.dev-stamp
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(PLUGINS:%/pyproject.toml=%/tests)
+
+check: .venv/.dev-stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev-stamp
+	@test -n "$(ISP_SIM_DATA)" || { echo "set ISP_SIM_DATA to the folder of test data"; exit 1; }
+	$(BIN)/python benchmarks/libraw_parity.py --data $(ISP_SIM_DATA) --json benchmarks/results/libraw_parity.json
+	$(BIN)/python benchmarks/round_trip.py --data $(ISP_SIM_DATA) --json benchmarks/results/round_trip.json
+	$(BIN)/python benchmarks/startup.py --json benchmarks/results/startup.json
+
+clean:
+	rm -rf .venv out build dist
