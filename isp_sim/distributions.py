@@ -156,9 +156,12 @@ class Normal:
         return tuple(end if math.isfinite(end) else self.mean for end in (self.low, self.high))
 
     def truncated(self, low: float, high: float) -> Normal:
-        if math.isfinite(self.low) or math.isfinite(self.high):
-            return self  # the recipe names its own limits, and they are checked
-        return replace(self, low=low, high=high)
+        # a limit that the recipe names itself stays, and is checked
+        return replace(
+            self,
+            low=self.low if math.isfinite(self.low) else low,
+            high=self.high if math.isfinite(self.high) else high,
+        )
 
     def draw(self, rng: np.random.Generator, given: Mapping[str, Any]) -> float:
         return truncated_normal(rng, self.mean, self.sd, self.low, self.high)
@@ -197,13 +200,18 @@ class Linear:
         return self.intercept + self.slope * x
 
     def _value(self, y: float) -> float:
-        return y if self.log_base is None else math.exp(y * math.log(self.log_base))
+        if self.log_base is None:
+            return y
+        try:
+            return math.exp(y * math.log(self.log_base))
+        except OverflowError:
+            return INFINITY
 
     def ends(self, given: Mapping[str, tuple[Any, ...]]) -> tuple[Any, ...]:
         return tuple(self._value(self._mean(float(x))) for x in given[self.of])
 
     def truncated(self, low: float, high: float) -> Linear:
-        return replace(self, low=low, high=high)
+        return replace(self, low=max(self.low, low), high=min(self.high, high))
 
     def draw(self, rng: np.random.Generator, given: Mapping[str, Any]) -> float:
         mean = self._mean(float(given[self.of]))
@@ -246,6 +254,8 @@ def truncated_normal(rng: np.random.Generator, mean: float, sd: float, low: floa
 
 def _tail(a: float, b: float, u: float, log_ndtr: Callable[..., Any], ndtri_exp: Callable[..., Any]) -> float:
     la, lb = float(log_ndtr(a)), float(log_ndtr(b))
+    if not math.isfinite(lb):  # so far out that all of the law lies at its end
+        return b
     return float(ndtri_exp(lb + math.log(max(u + (1 - u) * math.exp(la - lb), 1e-300))))
 
 
@@ -300,9 +310,16 @@ def _numbers(name: str, arguments: object, names: tuple[str, ...], optional: tup
     for key, value in zip(names + optional, values, strict=True):
         if value is None and key in optional:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise ValueError(f"{name}: {key} must be a finite number; found {value!r}")
     return values
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _ordered(name: str, low: float, high: float) -> None:
@@ -362,6 +379,8 @@ def _choice(arguments: object) -> Law:
     if any(is_law(value) for value in values):
         raise ValueError("choice takes plain values; a distribution inside it is drawn by the stage `one_of`")
     if weights is not None:
+        if not isinstance(weights, list | tuple):
+            raise ValueError(f"choice: weights must be a list, one for each value; found {weights!r}")
         weights = tuple(_numbers("choice", list(weights), tuple(f"weights[{i}]" for i in range(len(values)))))
         if min(weights) < 0 or sum(weights) <= 0:
             raise ValueError(f"choice: weights must not be negative and must not all be 0; found {list(weights)}")
@@ -375,7 +394,7 @@ def _linear(arguments: object) -> Law:
 def _log_linear(arguments: object) -> Law:
     base = dict(arguments).pop("log_base", None) if isinstance(arguments, Mapping) else None
     bases = {"e": math.e, 2: 2.0, 10: 10.0}
-    if base not in bases:
+    if not isinstance(base, str | int | float) or base not in bases:
         raise ValueError(f"log_linear: name the log_base, one of e, 2 and 10; found {base!r}")
     return _line("log_linear", {k: v for k, v in dict(arguments).items() if k != "log_base"}, bases[base])  # type: ignore[call-overload]
 

@@ -188,11 +188,13 @@ class Parameters:
             for loc, text in wrong
             if not any(loc[: len(path)] == path for path in laws) and not set(loc[:1]) & broken
         ]
+        between = [text for loc, text in wrong if not loc]  # a rule between parameters, broken without any law
         for path, law in laws.items():
             for which, end in zip(_end_names(law, ends[path]), ends[path], strict=True):
                 _put(values, path, end)
                 _, wrong = _validated(model, values)
-                if problem := next((text for loc, text in wrong if loc[: len(path)] == path), None):
+                mine = (text for loc, text in wrong if loc[: len(path)] == path or (not loc and not between))
+                if problem := next(mine, None):
                     faults.append((path, f"{problem}, the {which} of {_written(law)}"))
             _put(values, path, ends[path][0])
         if faults or checked is None:

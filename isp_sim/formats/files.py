@@ -28,7 +28,7 @@ class Files(Writer):
         format: Literal["png", "tiff", "jpeg", "npy"] = Field("png", description="kind of file")
         bits: Literal[8, 16] | None = Field(
             None,
-            description="bits a sample [bit]; 16 for TIFF, digital numbers and mosaics, else 8, if not given",
+            description="bits a sample [bit]; if not given, 16 for TIFF, digital numbers, mosaics and linear light, else 8",
         )
         quality: int = Field(95, ge=1, le=100, description="quality factor of JPEG files [1]")
         subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = Field("4:4:4", description="chroma subsampling of JPEG files")
@@ -47,7 +47,7 @@ class Files(Writer):
         """Bits a sample for a picture of this signal."""
         if self.params.bits is not None:
             return int(self.params.bits)
-        wide = self.params.format == "tiff" or signal.levels == "dn" or signal.layout == "mosaic"
+        wide = self.params.format == "tiff" or signal.levels == "dn" or signal.layout == "mosaic" or signal.transfer == "linear"
         return 16 if wide and self.params.format != "jpeg" else 8
 
     def refuses(self, signal: Signal) -> str | None:
