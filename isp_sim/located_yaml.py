@@ -19,6 +19,7 @@ MOST: Final = 100_000
 """Values that are read at the most, repeated aliases counted again."""
 
 PLAIN: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
+PLAIN_COLLECTIONS: Final = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq")}
 
 
 @dataclass
@@ -94,6 +95,8 @@ class _Reader:
                 self.fault(node, f"nested deeper than {DEEPEST} levels, or more than {MOST} values")
                 self.count = MOST + 2
             return None
+        if isinstance(node, MappingNode | SequenceNode) and str(node.tag) not in PLAIN_COLLECTIONS:
+            return self.refused(node)
         if isinstance(node, MappingNode):
             return self.mapping(node, path, depth)
         if isinstance(node, SequenceNode):
@@ -120,10 +123,16 @@ class _Reader:
 
     def scalar(self, node: ScalarNode) -> Any:
         if str(node.tag) not in PLAIN:
-            self.fault(node, f"the tag {node.tag} is not for recipes, which hold plain values only")
-            return None
+            return self.refused(node)
         try:
-            return self.constructor.construct_object(node)
-        except (YAMLError, ValueError, OverflowError) as error:
+            value = self.constructor.construct_object(node)
+        except (YAMLError, ValueError, LookupError, OverflowError) as error:
             self.fault(node, f"{node.value!r} can't be read: {error}")
             return None
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+            self.fault(node, f"{node.value[:20]}... does not fit in 64 bits")
+            return None
+        return value
+
+    def refused(self, node: Node) -> None:
+        self.fault(node, f"the tag {node.tag} is not for recipes, which hold plain values only")

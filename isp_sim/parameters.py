@@ -188,12 +188,14 @@ class Parameters:
             for loc, text in wrong
             if not any(loc[: len(path)] == path for path in laws) and not set(loc[:1]) & broken
         ]
-        between = [text for loc, text in wrong if not loc]  # a rule between parameters, broken without any law
+        # rules between parameters: each end is tried with the first ends of the others, which means nothing where
+        # one follows from another; and a rule that is broken without the laws is reported already
+        rules = all(law.depends_on is None for law in laws.values()) and all(loc for loc, _ in wrong)
         for path, law in laws.items():
             for which, end in zip(_end_names(law, ends[path]), ends[path], strict=True):
                 _put(values, path, end)
                 _, wrong = _validated(model, values)
-                mine = (text for loc, text in wrong if loc[: len(path)] == path or (not loc and not between))
+                mine = (text for loc, text in wrong if loc[: len(path)] == path or (rules and not loc))
                 if problem := next(mine, None):
                     faults.append((path, f"{problem}, the {which} of {_written(law)}"))
             _put(values, path, ends[path][0])

@@ -75,6 +75,7 @@ def refresh() -> None:
     _everything.cache_clear()
     _index.cache_clear()
     load.cache_clear()
+    _imported.cache_clear()
 
 
 def distribution(point: EntryPoint) -> str:
@@ -109,9 +110,22 @@ def load(name: str, *groups: str) -> Any:
     if len(points) > 1:
         claims = " and ".join(sorted(f"{distribution(p)} ({p.value})" for p in points))
         raise BrokenPlugin(f"{name!r} is registered by {claims}: uninstall one of them")
+    plugin, error = _imported(points[0].group, name)
+    if error is not None:
+        raise BrokenPlugin(_failure(points[0], error)) from error
+    return plugin
+
+
+@cache
+def _imported(group: str, name: str) -> tuple[Any, Exception | None]:
+    """The plugin, or what its import raised. Tried once, so that a broken one warns once."""
+    (point,) = _index(group)[name]
     try:
-        return points[0].load()
+        return point.load(), None
     except Exception as error:
-        message = f"plugin {name!r} of {distribution(points[0])} can't be loaded: {type(error).__name__}: {error}"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-        raise BrokenPlugin(message) from error
+        warnings.warn(_failure(point, error), RuntimeWarning, stacklevel=3)
+        return None, error
+
+
+def _failure(point: EntryPoint, error: Exception) -> str:
+    return f"plugin {point.name!r} of {distribution(point)} can't be loaded: {type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,13 +21,19 @@ class Exposure(Degradation):
 
     needs = Signal.where(levels="unit", transfer="linear")
     halo = 0
-    source = "ISO 12232:2019"
+    source = "ISO 12232:2019 [ISO12232]"
 
     class Params(StageParams):
         ev: float = Field(0.0, ge=-20, le=20, description="exposure on top of the picture's own [EV]")
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        return frame.pixels * torch.exp2(p.ev)
+        return frame.pixels * _gain(p.ev)
 
     def inverse(self, frame: Frame, p: Any) -> Tensor:
-        return frame.pixels * torch.exp2(-p.ev)
+        return frame.pixels * _gain(-p.ev)
+
+
+def _gain(ev: Tensor) -> Tensor:
+    """2**ev, exact for whole stops. torch.exp2 alone rounds the rest differently in a large batch than in a small."""
+    whole = torch.round(ev)
+    return torch.exp2(whole) * torch.exp((ev - whole) * math.log(2))

@@ -52,7 +52,7 @@ class JPEG(Degradation):
     needs = Signal.where(layout="rgb", levels="unit", transfer="srgb")
     gives = Signal.change(bit_depth=8)
     differentiable = False
-    source = "ITU-T T.81 1992; libjpeg-turbo"
+    source = "ITU-T T.81 [T81]; libjpeg-turbo [libjpegturbo]"
 
     class Params(StageParams):
         quality: int = Field(75, ge=1, le=100, description="quality factor of the IJG [1]")

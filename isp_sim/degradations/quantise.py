@@ -34,7 +34,7 @@ class Quantise(Degradation):
     needs = Signal.where(levels="unit")
     differentiable = False
     halo = 0
-    source = "Widrow and Kollár 2008"
+    source = "Widrow and Kollár 2008 [Widrow2008]"
 
     class Params(StageParams):
         bits: Annotated[int, Static] = Field(8, ge=1, le=16, description="codes from 0 to 2**bits - 1 [bit]")

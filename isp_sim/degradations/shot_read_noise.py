@@ -33,7 +33,7 @@ class ShotReadNoise(Degradation):
     needs = Signal.where(levels="unit", transfer="linear")
     writes = ("noise_profile",)
     halo = 0
-    source = "Foi et al. 2008; Adobe 2023, DNG 1.7.1, NoiseProfile; Brooks et al. 2019"
+    source = "Foi et al. 2008 [Foi2008]; DNG 1.7.1, NoiseProfile [DNG2023]; Brooks et al. 2019 [Brooks2019]"
 
     class Params(StageParams):
         shot: float | None = Field(
@@ -62,7 +62,7 @@ class ShotReadNoise(Degradation):
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
         shot, read, profile = self._profile(frame, p)
         light = frame.pixels.clamp_min(0)
-        sigma = torch.sqrt(light * shot + read)
+        sigma = _root(light * shot + read)
         normal = rng.normal(frame.pixels)
         if p.law == "gaussian":
             pixels = frame.pixels + sigma * normal
@@ -89,6 +89,12 @@ class ShotReadNoise(Degradation):
         mean = np.divide(photons, gain, out=np.zeros_like(photons), where=gain > 0)
         uniform = np.stack(rng.draw("photons", lambda g: g.random(light.shape[1:])))
         return torch.from_numpy((poisson_quantile(uniform, mean) - mean) * gain).to(light)
+
+
+def _root(variance: Tensor) -> Tensor:
+    """The square root with zero gradient at 0, where its infinite slope would turn the others' gradients into NaN."""
+    positive = variance > 0
+    return torch.where(positive, torch.sqrt(torch.where(positive, variance, 1.0)), 0.0)
 
 
 def poisson_quantile(u: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:

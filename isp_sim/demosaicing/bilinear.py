@@ -15,7 +15,7 @@ class Bilinear(Demosaicer):
     border = "mirrored about the outermost samples"
     halo = 1
     smallest = 2
-    source = "Losson, Macaire and Yang 2010"
+    source = "Losson, Macaire and Yang 2010 [Losson2010]"
 
     def demosaic(self, mosaic: Tensor, cfa: str) -> Tensor:
         return interpolate(

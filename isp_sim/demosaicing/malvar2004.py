@@ -19,7 +19,7 @@ class Malvar2004(Demosaicer):
     border = "mirrored about the outermost samples"
     halo = 2
     smallest = 2
-    source = "Malvar, He and Cutler 2004"
+    source = "Malvar, He and Cutler 2004 [Malvar2004]"
 
     def demosaic(self, mosaic: Tensor, cfa: str) -> Tensor:
         return interpolate(mosaic, cfa, 2, _green_at_colour, _along_row, _along_column, _at_opposite)

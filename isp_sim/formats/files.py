@@ -47,7 +47,12 @@ class Files(Writer):
         """Bits a sample for a picture of this signal."""
         if self.params.bits is not None:
             return int(self.params.bits)
-        wide = self.params.format == "tiff" or signal.levels == "dn" or signal.layout == "mosaic" or signal.transfer == "linear"
+        wide = (
+            self.params.format == "tiff"
+            or signal.levels == "dn"
+            or signal.layout == "mosaic"
+            or signal.transfer == "linear"
+        )
         return 16 if wide and self.params.format != "jpeg" else 8
 
     def refuses(self, signal: Signal) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from pydantic import Field
 
-from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading
+from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading, one_line
 from isp_sim.frame import Frame
 from isp_sim.signal import IMAGE
 
@@ -35,8 +36,8 @@ ORIENTATIONS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
 }
 """How to turn the stored rows upright, by the value of Exif's Orientation."""
 
-LARGEST: Final = 1 << 28
-"""Pixels of a picture that is read; a larger one is refused before memory is taken."""
+LARGEST: Final = 178_956_970
+"""Pixels of a picture that is read, which is Pillow's bound too; a larger one is refused before memory is taken."""
 
 
 class Images(Reader):
@@ -90,154 +91,216 @@ def decode(data: bytes, orient: bool = True) -> tuple[Pixels, list[str]]:
     InputFault
         If it is no image, is damaged, or is too large.
     """
+    if not data:
+        raise InputFault("the file is empty")
     notes: list[str] = []
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > LARGEST:
-                    raise InputFault(f"{image.width}x{image.height} pixels are more than the {LARGEST} that are read")
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-                profile = image.info.get("icc_profile")
-                if getattr(image, "n_frames", 1) > 1:
-                    notes.append(f"first of {image.n_frames} pictures taken")
-                pixels, mode = _codes(image, data)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputFault(f"too large to be read: {error}") from None
-    except UnidentifiedImageError:
-        raise InputFault("this is no image file, or of a kind that is not known") from None
+        stored = _by_tifffile(data, notes) if data[:4] in _TIFF else _by_pillow(data, notes)
     except InputFault:
         raise
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        RuntimeError,
-        struct.error,
-        KeyError,
-        IndexError,
-    ) as error:
-        raise InputFault(f"the file is damaged: {error}") from None
-
-    pixels, mode = _without_alpha(pixels, mode, notes)
-    pixels = _to_srgb(pixels, mode, profile, notes)
-    if orientation in ORIENTATIONS and orientation != 1 and orient:
-        pixels = ORIENTATIONS[orientation](pixels)
-        notes.append(f"orientation {orientation} applied")
+    except UnidentifiedImageError:
+        raise InputFault("this is no PNG, TIFF, JPEG, WebP or BMP file, or its beginning is damaged") from None
+    except Image.DecompressionBombError as error:
+        raise InputFault(f"too large to be read: {one_line(error)}") from None
+    except Exception as error:  # noqa: BLE001  decoders raise whatever a damaged file leads them to
+        raise InputFault(f"the file is damaged, or of a kind that is not read: {one_line(error)}") from None
+    pixels = _to_srgb(stored, notes)
+    if orient and stored.orientation in ORIENTATIONS and stored.orientation != 1:
+        pixels = ORIENTATIONS[stored.orientation](pixels)
+        notes.append(f"orientation {stored.orientation} applied")
     return pixels, notes
 
 
-def _codes(image: Image.Image, data: bytes) -> tuple[Pixels, str]:
-    """Codes (H, W) or (H, W, n) and the mode, one of L, LA, RGB, RGBA and CMYK."""
-    if image.format == "PNG" and data[24:25] == b"\x10":
-        import imagecodecs
+class _Stored(NamedTuple):
+    """What a file holds: codes (H, W) of mode L, (H, W, 3) of RGB or (H, W, 4) of CMYK, 0 being no ink."""
 
-        pixels = imagecodecs.png_decode(data)
-        return pixels, {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[1 if pixels.ndim == 2 else pixels.shape[2]]
-    if image.format == "TIFF" and _has_16_bits(image):
-        return _tiff_codes(data)
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        return np.asarray(image).astype(np.uint16), "L"
-    if image.mode == "F":
-        raise InputFault("holds floating-point numbers, whose range is not known; save it with 8 or 16 bits")
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-    elif image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    return np.asarray(image), image.mode
+    codes: Pixels
+    mode: str
+    orientation: int
+    profile: bytes | None
 
 
-def _has_16_bits(image: Image.Image) -> bool:
-    bits = getattr(image, "tag_v2", {}).get(258, (8,))
-    return max(bits if isinstance(bits, tuple) else (bits,)) > 8
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def _tiff_codes(data: bytes) -> tuple[Pixels, str]:
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages.first
-        pixels = page.asarray()
-        if pixels.dtype != np.uint16:
-            raise InputFault(f"holds samples of type {pixels.dtype}; a picture has 8 or 16 bits")
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = 65535 - pixels
-        if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
-            return pixels, "CMYK"
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    if channels not in (1, 2, 3, 4):
-        raise InputFault(f"has {channels} channels; a picture has 1 to 4")
-    return pixels.reshape(*pixels.shape[:2], channels) if channels > 1 else pixels.reshape(pixels.shape[:2]), {
-        1: "L",
-        2: "LA",
-        3: "RGB",
-        4: "RGBA",
-    }[channels]
+def _refuse_giants(width: int, height: int) -> None:
+    if width * height > LARGEST:
+        raise InputFault(f"too large to be read: {width}x{height} pixels are more than {LARGEST}")
 
 
-def _without_alpha(pixels: Pixels, mode: str, notes: list[str]) -> tuple[Pixels, str]:
-    if mode == "LA":
-        notes.append("alpha dropped")
-        return pixels[..., 0], "L"
-    if mode == "RGBA":
-        notes.append("alpha dropped")
-        return pixels[..., :3], "RGB"
-    return pixels, mode
+def _by_pillow(data: bytes, notes: list[str]) -> _Stored:
+    # Naming the formats keeps out decoders that start other programs, as the one for EPS does.
+    formats = ("PNG", "JPEG", "WEBP", "BMP")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            _refuse_giants(image.width, image.height)
+            if getattr(image, "n_frames", 1) > 1:
+                notes.append(f"first of {image.n_frames} pictures taken")
+            has_16_bits = image.format == "PNG" and data[24] == 16
+            codes, mode = _png_codes(data) if has_16_bits else _pillow_codes(image)
+            if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+                notes.append("alpha dropped")
+            # After the pixels: Pillow may have to decode them to find Exif.
+            return _Stored(codes, mode, _orientation(image, notes), _profile(image, notes))
 
 
-def _to_srgb(pixels: Pixels, mode: str, profile: bytes | None, notes: list[str]) -> Pixels:
-    """Codes (H, W, 3) in sRGB."""
-    if mode == "CMYK":
-        converted = _by_profile(pixels, profile, "CMYK", notes) if profile else None
-        if converted is None:
-            notes.append("CMYK without a usable profile, converted by (1 - ink)(1 - black)")
-            top = np.iinfo(pixels.dtype).max
-            ink = 1 - pixels.astype(np.float64) / top
-            light = ink[..., :3] * ink[..., 3:]
-            return np.floor(light * top + 0.5).astype(pixels.dtype)
-        return converted
-    if mode == "L":
-        notes.append("grey repeated in three channels")
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-        if profile:
-            notes.append("ICC profile of a grey picture ignored: taken as sRGB")
-        return pixels
-    if profile:
-        converted = _by_profile(pixels, profile, "RGB", notes)
-        return pixels if converted is None else converted
-    return pixels
+def _pillow_codes(image: Image.Image) -> tuple[Pixels, str]:
+    mode = image.mode if image.mode == "CMYK" else "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return np.asarray(image.convert(mode)), mode
 
 
-def _by_profile(pixels: Pixels, profile: bytes, mode: str, notes: list[str]) -> Pixels | None:
-    """Codes converted to sRGB by the ICC profile; None if it can't be used."""
+def _png_codes(data: bytes) -> tuple[Pixels, str]:
+    """Codes of a PNG with 16 bits, which Pillow would cut down to 8."""
     import imagecodecs
 
-    name = _profile_name(profile)
+    codes: Pixels = imagecodecs.png_decode(data)
+    codes = codes.reshape(*codes.shape[:2], -1)
+    return (codes[..., :3], "RGB") if codes.shape[2] > 2 else (codes[..., 0], "L")
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> int:
     try:
-        if mode == "RGB" and _is_srgb(profile):
-            return pixels
-        converted: Pixels = imagecodecs.cms_transform(
-            np.ascontiguousarray(pixels),
-            profile,
-            _srgb_profile(),
-            colorspace=mode,
-            outcolorspace="RGB",
-            outdtype=pixels.dtype,
-            intent=1,
-            flags=_NO_CACHE | _BLACK_POINT,
-        )
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001  the picture is whole; a damaged Exif block costs no more than a note
+        notes.append("Exif can't be read: orientation not known")
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _profile(image: Image.Image, notes: list[str]) -> bytes | None:
+    profile: bytes | None = image.info.get("icc_profile")
+    gamma = image.info.get("gamma")
+    if gamma is not None and profile is None and "srgb" not in image.info and abs(gamma - 1 / 2.2) > 0.01:
+        notes.append(f"the PNG's gamma of {gamma:g} ignored: taken as sRGB")
+    return profile
+
+
+def _by_tifffile(data: bytes, notes: list[str]) -> _Stored:
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        if len(file.pages) > 1:
+            notes.append(f"first of {len(file.pages)} pictures taken")
+        _refuse_giants(page.imagewidth, page.imagelength)
+        _refuse_losses(file, page, len(data))
+        codes, mode = _tiff_codes(page, notes)
+        orientation = page.tags.valueof(274, 1)
+        return _Stored(codes, mode, orientation if isinstance(orientation, int) else 1, page.iccprofile)
+
+
+def _refuse_losses(file: Any, page: Any, size: int) -> None:
+    """Refuse a truncated file: tifffile would go on without the tags, and fill the samples up with zeros."""
+    file.filehandle.seek(page.offset)
+    (tags,) = struct.unpack(file.tiff.tagnoformat, file.filehandle.read(file.tiff.tagnosize))
+    if len(page.tags) < tags:
+        raise InputFault(f"the file is truncated or damaged: {tags - len(page.tags)} of {tags} tags can't be read")
+    segments = math.prod(page.chunked)
+    ends = zip(page.dataoffsets, page.databytecounts, strict=False)
+    whole = sum(offset > 0 and count > 0 and offset + count <= size for offset, count in ends)
+    if whole < segments:
+        raise InputFault(f"the file is truncated: {segments - whole} of {segments} strips or tiles are missing")
+
+
+def _tiff_codes(page: Any, notes: list[str]) -> tuple[Pixels, str]:
+    import tifffile
+
+    kinds = tifffile.PHOTOMETRIC
+    modes = {kinds.MINISBLACK: "L", kinds.MINISWHITE: "L", kinds.PALETTE: "L"}
+    modes |= {kinds.RGB: "RGB", kinds.YCBCR: "RGB", kinds.SEPARATED: "CMYK"}
+    decoded_to_rgb = page.photometric != kinds.YCBCR or page.compression == tifffile.COMPRESSION.JPEG
+    mode = modes.get(page.photometric) if decoded_to_rgb else None
+    if mode is None:
+        raise InputFault(f"a TIFF with photometric {kinds(page.photometric).name}; save it as RGB or grey")
+    bits = page.bitspersample
+    if page.dtype is None or page.dtype.kind not in "ub" or bits not in (1, 2, 4, 8, 16):
+        found = f"{bits}-bit {page.dtype}" if page.dtype is not None else f"{bits} bits"
+        raise InputFault(f"holds samples of {found}; a picture has unsigned whole numbers of 8 or 16 bits")
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise InputFault(f"a TIFF with axes {page.axes}; a picture has rows, columns and channels")
+    codes = page.asarray(maxworkers=1)
+    codes = np.moveaxis(codes, 0, -1) if page.axes == "SYX" else codes.reshape(*codes.shape[:2], -1)
+    if page.photometric == kinds.PALETTE:
+        return (np.asarray(page.colormap) >> 8).astype(np.uint8).T[codes[..., 0]], "RGB"
+    if bits < 8:
+        codes = codes.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
+    if page.photometric == kinds.MINISWHITE:
+        codes = np.iinfo(codes.dtype).max - codes
+    colours = {"L": 1, "RGB": 3, "CMYK": 4}[mode]
+    if codes.shape[2] < colours:
+        raise InputFault(f"a TIFF with photometric {kinds(page.photometric).name} and {codes.shape[2]} channels")
+    if codes.shape[2] > colours:
+        notes.append("alpha dropped" if page.extrasamples and page.extrasamples[0] else "further channels dropped")
+        if page.extrasamples and page.extrasamples[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
+            notes.append("colours divided by alpha")
+            codes = _divided(codes[..., :colours], codes[..., colours : colours + 1])
+    return (codes[..., 0] if mode == "L" else codes[..., :colours]), mode
+
+
+def _divided(codes: Pixels, alpha: Pixels) -> Pixels:
+    """Codes that alpha had been multiplied into, as they were before; 0 where alpha is 0."""
+    top = np.iinfo(codes.dtype).max
+    whole = codes.astype(np.float64) * top / np.maximum(alpha, 1)
+    return np.floor(np.minimum(whole, top) + 0.5).astype(codes.dtype)
+
+
+def _to_srgb(stored: _Stored, notes: list[str]) -> Pixels:
+    """Codes (H, W, 3) in sRGB."""
+    codes, mode, _, profile = stored
+    converted = _by_profile(codes, mode, profile, notes) if profile else None
+    if mode == "L":
+        notes.append("grey repeated in three channels")
+    if converted is not None:
+        return converted
+    if mode == "L":
+        return np.repeat(codes[..., None], 3, axis=2)
+    if mode == "CMYK":
+        notes.append("CMYK without a usable profile, converted by (1 - ink)(1 - black)")
+        top = np.iinfo(codes.dtype).max
+        light = 1 - codes.astype(np.float64) / top
+        return np.floor(light[..., :3] * light[..., 3:] * top + 0.5).astype(codes.dtype)
+    return codes
+
+
+def _by_profile(codes: Pixels, mode: str, profile: bytes, notes: list[str]) -> Pixels | None:
+    """Codes (H, W, 3) converted to sRGB by the ICC profile; None if they are sRGB, or it can't be used."""
+    try:
+        if _is_srgb(profile, mode):
+            return None
+        converted = _transformed(codes, mode, profile)
     except (RuntimeError, ValueError, TypeError) as error:
-        notes.append(f"ICC profile {name!r} can't be used ({error}): taken as {'sRGB' if mode == 'RGB' else mode}")
+        notes.append(f"ICC profile {_name(profile)!r} can't be used ({one_line(error)})")
         return None
-    notes.append(f"ICC profile {name!r} converted to sRGB")
+    notes.append(f"ICC profile {_name(profile)!r} converted to sRGB")
     return converted
 
 
 _NO_CACHE: Final = 0x0040
+_NO_OPTIMISATION: Final = 0x0100
 _BLACK_POINT: Final = 0x2000
+
+
+def _transformed(codes: Pixels, mode: str, profile: bytes) -> Pixels:
+    """Codes in sRGB, (H, W, 3), relative colorimetric with black point compensation.
+
+    With 16 bits the transform is computed for each pixel: the table that Little CMS would prepare is wrong by up
+    to 4000 of 65535 near black. With 8 bits its shortcut is right to a code.
+    """
+    import imagecodecs
+
+    exact = _NO_OPTIMISATION if codes.dtype == np.uint16 else 0
+    converted: Pixels = imagecodecs.cms_transform(
+        np.ascontiguousarray(codes),
+        profile,
+        _srgb_profile(),
+        colorspace={"L": "GRAY"}.get(mode, mode),
+        outcolorspace="RGB",
+        outdtype=codes.dtype,
+        intent=1,
+        flags=_NO_CACHE | _BLACK_POINT | exact,
+    )
+    return converted
 
 
 @lru_cache(maxsize=1)
@@ -249,23 +312,23 @@ def _srgb_profile() -> bytes:
 
 
 @lru_cache(maxsize=32)
-def _is_srgb(profile: bytes) -> bool:
+def _is_srgb(profile: bytes, mode: str) -> bool:
     """Whether a profile moves no colour of a grid by more than one code of 8 bits."""
-    import imagecodecs
-
-    levels = np.linspace(0, 65535, 9).astype(np.uint16)
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(27, 27, 3)
-    moved = imagecodecs.cms_transform(
-        grid, profile, _srgb_profile(), colorspace="RGB", outcolorspace="RGB", outdtype=np.uint16, intent=1
-    )
+    if mode == "CMYK":
+        return False
+    levels = np.linspace(0, 65535, 16).astype(np.uint16)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(64, 64, 3)
+    if mode == "L":
+        grid = levels[None, :, None].repeat(3, axis=2)
+    moved = _transformed(grid if mode == "RGB" else grid[..., 0], mode, profile)
     return bool(np.abs(moved.astype(np.int64) - grid).max() <= 257)
 
 
-def _profile_name(profile: bytes) -> str:
+def _name(profile: bytes) -> str:
     from PIL import ImageCms
 
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.getProfileDescription(opened).strip() or "without a name"
-    except (OSError, ImageCms.PyCMSError):
+        return one_line(ImageCms.getProfileDescription(opened)) or "without a name"
+    except (OSError, ValueError, ImageCms.PyCMSError):
         return "unreadable"

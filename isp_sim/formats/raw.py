@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -10,20 +11,15 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading
+from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading, one_line
 from isp_sim.frame import Capture, Frame, Move
 from isp_sim.signal import OPEN, RAW, cfa_name
 from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
 
-LARGEST_PERIOD: Final = 8
+Floats = NDArray[np.float32]
 
-TURNS: Final = {
-    0: {},
-    3: {"mirror_x": True, "mirror_y": True},
-    5: {"transpose": True, "mirror_y": True},
-    6: {"transpose": True, "mirror_x": True},
-}
-"""How to turn the sensor's rows upright, by LibRaw's flip."""
+PERIODS: Final = (2, 6)
+"""Sides of the patterns that LibRaw describes rightly: Bayer and X-Trans. Of wider ones it keeps 16 sites."""
 
 
 class Raw(Reader):
@@ -31,27 +27,14 @@ class Raw(Reader):
 
     The CFA is the visible area's, at its top-left pixel. Black level of each site, white level, as-shot gains
     (scaled so that the smallest is 1) and colour matrix go into the capture. A DNG that is already demosaiced
-    comes as camera RGB.
+    comes as camera RGB. Sensors without colours, with others than red, green and blue, or with rows at 45 degrees
+    are refused, and so are floating-point samples.
     """
 
     signal = replace(RAW, layout=OPEN)
     facts = frozenset({"black_level", "white_level", "wb_gains", "ccm"})
     suffixes = (
-        *(
-            ".dng",
-            ".nef",
-            ".nrw",
-            ".cr2",
-            ".cr3",
-            ".crw",
-            ".arw",
-            ".sr2",
-            ".srf",
-            ".raf",
-            ".rw2",
-            ".orf",
-            ".pef",
-        ),
+        *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".orf", ".pef"),
         *(".srw", ".rwl", ".3fr", ".fff", ".iiq", ".mos", ".mrw", ".erf", ".kdc", ".dcr", ".raw", ".x3f"),
     )
 
@@ -64,92 +47,106 @@ class Raw(Reader):
         import rawpy
 
         try:
+            Path(item.path).open("rb").close()
+            tags = _tags(item.path)
             with rawpy.imread(item.path) as raw:
-                return self._reading(raw, item)
+                return self._reading(raw, tags, item)
         except rawpy.LibRawError as error:
             reason = error.args[0] if error.args else error
-            text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+            text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else one_line(reason)
             raise InputFault(f"LibRaw can't read it as a RAW file: {text}") from None
         except OSError as error:
-            raise InputFault(f"can't read the file: {error}") from None
+            raise InputFault(f"can't read the file: {error.strerror or error}") from None
 
-    def _reading(self, raw: Any, item: Item) -> Reading:
+    def _reading(self, raw: Any, tags: dict[int, Any], item: Item) -> Reading:
         import rawpy
 
         notes: list[str] = []
-        letters = raw.color_desc.decode("ascii", "replace")
-        if raw.sizes.pixel_aspect != 1:
-            notes.append(f"pixels are not square: aspect {raw.sizes.pixel_aspect:g}")
+        sizes = raw.sizes
         data = raw.raw_image_visible
-        if data is None:
-            raise InputFault("holds no integer samples that LibRaw gives out (floating-point DNG, or layered)")
+        if raw.num_colors == 1:
+            raise InputFault("a monochrome sensor: there are no colours to develop")
+        letters = raw.color_desc.decode("ascii", "replace")
+        if letters[:3] != "RGB" or letters[3:] not in ("", "G"):
+            raise InputFault(f"a sensor of the colours {letters}; only red, green and blue can be developed")
+        if data.shape[:2] != (sizes.height, sizes.width):
+            raise InputFault("a sensor whose rows lie at 45 degrees (Super CCD), which is not read")
+        if sizes.pixel_aspect != 1:
+            notes.append(f"pixels are not square: aspect {sizes.pixel_aspect:g}")
         if raw.raw_type == rawpy.RawType.Stack:
-            planes = np.ascontiguousarray(data[..., :3].transpose(2, 0, 1)[None])
+            planes = data[..., :3].transpose(2, 0, 1)
             signal = replace(RAW, layout="rgb", cfa=None)
-            colours = np.arange(3).reshape(3, 1, 1)
+            black = np.asarray(raw.black_level_per_channel[:3], dtype=np.float32).reshape(3, 1, 1)
             notes.append("already demosaiced")
         else:
-            planes = np.ascontiguousarray(data)[None, None]
-            colours = _period(raw.raw_colors_visible)[None]
-            signal = replace(RAW, cfa=cfa_name(tuple("".join(letters[c] for c in row) for row in colours[0])))
-        black = np.asarray(raw.black_level_per_channel, dtype=np.float32)[colours]
-        white = np.full_like(black, raw.white_level)
+            planes = data[None]
+            tile = _tile(raw)
+            signal = replace(RAW, cfa=cfa_name(tuple("".join(letters[c] for c in row) for row in tile)))
+            black = _black(raw, tile, tags)[None]
+        if raw.white_level <= black.max():
+            raise InputFault(f"its white level {raw.white_level} does not lie above its black level {black.max():g}")
         capture = Capture(
             {
                 "black_level": torch.from_numpy(black[None]),
-                "white_level": torch.from_numpy(white[None]),
+                # The levels per channel that some cameras give are where linearity ends, not saturation.
+                "white_level": torch.full((1, *black.shape), float(raw.white_level)),
                 "wb_gains": torch.from_numpy(_gains(raw, notes)),
                 "ccm": torch.from_numpy(_matrix(raw, notes)),
             }
         )
         signal = replace(signal, bit_depth=int(raw.white_level).bit_length())
-        frame = Frame(torch.from_numpy(planes.astype(np.float32)), signal, capture, (item.key,))
-        return self._turned(frame, raw.sizes.flip, notes)
+        # LibRaw's memory ends with `raw`, so this must be a copy.
+        frame = Frame(torch.from_numpy(planes.astype(np.float32))[None], signal, capture, (item.key,))
+        return self._turned(frame, sizes.flip, notes)
 
     def _turned(self, frame: Frame, flip: int, notes: list[str]) -> Reading:
-        if flip == 0:
-            return Reading(frame, tuple(notes))
-        if not self.params.orient:
-            return Reading(frame, (*notes, f"orientation {flip} (LibRaw's flip) left as it is"))
-        if flip not in TURNS:
-            return Reading(frame, (*notes, f"orientation {flip} (LibRaw's flip) is not known and left as it is"))
-        return Reading(frame.moved(Move(frame.size, **TURNS[flip])), (*notes, f"orientation {flip} applied"))
+        """Apply LibRaw's flip: 4 exchanges rows and columns, then 2 mirrors the rows' order and 1 the columns'."""
+        if flip and not self.params.orient:
+            notes.append(f"orientation {flip} (LibRaw's flip) left as it is")
+        elif flip:
+            notes.append(f"orientation {flip} (LibRaw's flip) applied")
+            # LibRaw says where a turned pixel comes from, so its mirrors come first and change places with the axes.
+            swap, mirror_y, mirror_x = bool(flip & 4), bool(flip & 2), bool(flip & 1)
+            if swap:
+                mirror_x, mirror_y = mirror_y, mirror_x
+            frame = frame.moved(Move(frame.size, transpose=swap, mirror_x=mirror_x, mirror_y=mirror_y))
+        return Reading(frame, tuple(notes))
 
 
-def _period(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The smallest period of the colour indices (H, W)."""
-    for size in range(1, LARGEST_PERIOD + 1):
-        if size in (3, 5, 7):
-            continue
-        tile = colours[:size, :size]
-        rows, columns = (-(-n // size) for n in colours.shape)
-        if np.array_equal(np.tile(tile, (rows, columns))[: colours.shape[0], : colours.shape[1]], colours):
+def _tile(raw: Any) -> NDArray[np.uint8]:
+    """One period of the colour indices, at the top-left pixel of the visible area.
+
+    Not from `raw_pattern` and `raw_colors`: with margins over 6 pixels they read an X-Trans pattern out of bounds.
+    """
+    top, left = raw.sizes.top_margin, raw.sizes.left_margin
+    colours = np.array([[raw.raw_color(top + y, left + x) for x in range(24)] for y in range(24)], dtype=np.uint8)
+    for side in PERIODS:
+        tile = colours[:side, :side]
+        # Greens have two indices, and a pattern that is no Bayer one can still repeat: three colours it must have.
+        if set(tile.flat) >= {0, 1, 2} and np.array_equal(np.tile(tile, (24 // side, 24 // side)), colours):
             return tile
-    raise InputFault(f"the colours of the sites do not repeat within {LARGEST_PERIOD} pixels")
+    raise InputFault("neither a Bayer nor an X-Trans pattern: LibRaw does not describe others")
 
 
-def _gains(raw: Any, notes: list[str]) -> NDArray[np.float32]:
-    """As-shot gains (1, 3, 1, 1), smallest 1."""
-    for name, gains in (("as shot", raw.camera_whitebalance), ("daylight", raw.daylight_whitebalance)):
-        rgb = np.asarray(gains[:3], dtype=np.float64)
-        if np.all(np.isfinite(rgb)) and np.all(rgb > 0):
-            if name != "as shot":
-                notes.append(f"no as-shot white balance: {name} gains taken")
-            return (rgb / rgb.min()).astype(np.float32).reshape(1, 3, 1, 1)
-    notes.append("no white balance: gains of 1 taken")
-    return np.ones((1, 3, 1, 1), dtype=np.float32)
+_BLACK_DIM, _BLACK, _ACTIVE_AREA, _MASKED_AREAS, _VERSION = 50713, 50714, 50829, 50830, 50706
 
 
-def _matrix(raw: Any, notes: list[str]) -> NDArray[np.float32]:
-    """White-balanced camera RGB to linear sRGB (1, 3, 3)."""
-    matrix = np.asarray(raw.rgb_xyz_matrix, dtype=np.float64)[:3]
-    if np.any(matrix):
-        try:
-            return ccm_from_xyz_to_camera(matrix).astype(np.float32)[None]
-        except ValueError as error:
-            notes.append(f"colour matrix not used: {error}")
-    matrix = np.asarray(raw.color_matrix, dtype=np.float64)[:, :3]
-    if np.any(matrix) and abs(np.linalg.det(matrix)) > 1e-9:
-        return matrix.astype(np.float32)[None]
-    notes.append("no colour matrix: the camera's primaries are taken as sRGB's")
-    return np.eye(3, dtype=np.float32)[None]
+def _tags(path: str) -> dict[int, Any]:
+    """The tags of a DNG's samples, checked; empty if the file is no DNG.
+
+    Raises
+    ------
+    InputFault
+        If LibRaw would make up what is not in the file: missing samples, the pattern of a plain TIFF, and how
+        bright floating-point samples are.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            first = file.pages.first
+            pages = [first, *(first.pages or ())]
+            ...
+    except Exception:
+        return {}
+    return {}

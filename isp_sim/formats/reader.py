@@ -18,6 +18,12 @@ class InputFault(ValueError):
     """A picture, or a place where pictures should be, can't be read."""
 
 
+def one_line(reason: object) -> str:
+    """What a decoder says is wrong, as one line; with the kind of error where its text alone says little."""
+    text = " ".join(str(reason).split())
+    return text if " " in text else f"{type(reason).__name__} {text}".rstrip()
+
+
 @dataclass(frozen=True)
 class Item:
     """One picture to read.

@@ -63,7 +63,7 @@ class ColourMatrix(Stage):
     needs = Signal.where(layout="rgb", colour="camera", white_balanced=True, levels="unit", transfer="linear")
     gives = Signal.change(colour="srgb")
     halo = 0
-    source = "Adobe 2023, DNG 1.7.1, Mapping Camera Color Space to CIE XYZ Space"
+    source = "DNG 1.7.1, Mapping Camera Color Space to CIE XYZ Space [DNG2023]"
 
     class Params(StageParams):
         to: Annotated[Literal["srgb"], Static] = Field("srgb", description="the space to convert to, linear")

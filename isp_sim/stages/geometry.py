@@ -21,8 +21,6 @@ class Crop(GeometricStage):
         If the picture is smaller than the window.
     """
 
-    source = "integer translation"
-
     class Params(StageParams):
         height: Annotated[int, Static] = Field(256, ge=1, description="height of the window [px]")
         width: Annotated[int, Static] = Field(256, ge=1, description="width of the window [px]")

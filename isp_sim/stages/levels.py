@@ -23,7 +23,7 @@ class BlackLevel(Stage):
     reads = ("black_level", "white_level")
     writes = ("black_level", "white_level")
     halo = 0
-    source = "Adobe 2023, DNG 1.7.1, BlackLevel"
+    source = "DNG 1.7.1, BlackLevel [DNG2023]"
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
         black, white = frame.capture["black_level"], frame.capture["white_level"]
@@ -44,7 +44,7 @@ class Normalise(Stage):
     gives = Signal.change(levels="unit")
     reads = ("black_level", "white_level")
     halo = 0
-    source = "Adobe 2023, DNG 1.7.1, BlackLevel and WhiteLevel"
+    source = "DNG 1.7.1, BlackLevel and WhiteLevel [DNG2023]"
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         black, span = self._levels(frame)

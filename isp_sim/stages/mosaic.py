@@ -53,7 +53,7 @@ class Mosaic(Stage):
     gives = Signal.change(layout="mosaic", cfa="?")
     keeps_codes = True
     halo = 0
-    source = "Bayer 1976, US patent 3971065"
+    source = "Bayer 1976, US patent 3971065 [Bayer1976]"
 
     class Params(StageParams):
         cfa: Annotated[str, Static] = Field(

@@ -45,7 +45,7 @@ class SRGBOETF(Stage):
     needs = Signal.where(layout="rgb", transfer="linear", levels="unit", colour="srgb")
     gives = Signal.change(transfer="srgb", reference="display")
     halo = 0
-    source = "IEC 61966-2-1:1999"
+    source = "IEC 61966-2-1:1999 [IEC61966]"
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return srgb_oetf(frame.pixels)
@@ -60,7 +60,7 @@ class SRGBEOTF(Stage):
     needs = Signal.where(layout="rgb", transfer="srgb", levels="unit", colour="srgb")
     gives = Signal.change(transfer="linear")
     halo = 0
-    source = "IEC 61966-2-1:1999"
+    source = "IEC 61966-2-1:1999 [IEC61966]"
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return srgb_eotf(frame.pixels)

@@ -26,7 +26,7 @@ class ToneCurve(Stage):
     needs = Signal.where(layout="rgb", transfer="linear", reference="scene", levels="unit", white_balanced=True)
     gives = Signal.change(reference="display")
     halo = 0
-    source = "Gregory and Delbourgo 1982"
+    source = "Gregory and Delbourgo 1982 [Gregory1982]"
 
     class Params(StageParams):
         points: Points | None = Field(

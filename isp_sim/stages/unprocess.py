@@ -30,7 +30,7 @@ class Unprocess(Stage):
     the map ``saturated``, (B, 1, H, W).
     """
 
-    source = "Brooks et al. 2019; Kim et al. 2012"
+    source = "Brooks et al. 2019 [Brooks2019]; Kim et al. 2012 [Kim2012]"
     halo = 0
 
     class Params(StageParams):

@@ -24,14 +24,16 @@ class WhiteBalance(Stage):
     needs = Signal.where(white_balanced=False, colour="camera", levels="unit", transfer="linear")
     gives = Signal.change(white_balanced=True)
     halo = 0
-    source = "Adobe 2023, DNG 1.7.1, AsShotNeutral"
+    source = "DNG 1.7.1, AsShotNeutral [DNG2023]"
 
     class Params(StageParams):
         gains: tuple[Gain, Gain, Gain] | None = Field(
             None, description="gains of R, G and B [factor]; as shot if not given"
         )
         error: tuple[Gain, Gain, Gain] = Field(
-            (1.0, 1.0, 1.0), description="wrong gains of R, G and B, multiplied on top [factor]"
+            (1.0, 1.0, 1.0),
+            description="wrong gains of R, G and B, multiplied on top [factor]",
+            json_schema_extra={"undone": False},
         )
 
     def facts_read(self, p: Any) -> tuple[str, ...]:

@@ -153,6 +153,8 @@ class TestBind:
         ((path, message),) = faults({"low": {"uniform": [0, 0.6]}, "high": {"uniform": [0.5, 1]}}, Ordered)
         assert path == ("low",)
         assert Parameters.bind(Ordered, {"low": {"uniform": [0, 0.4]}, "high": {"uniform": [0.5, 1]}}).laws
+        follows = {"linear": {"of": "low", "slope": 1, "intercept": 0.1}}
+        assert Parameters.bind(Ordered, {"low": {"uniform": [0, 0.6]}, "high": follows}).laws
 
     def test_an_unbounded_law_is_cut_to_the_bounds(self):
         parameters = Parameters.bind(Model, {"strength": {"normal": [0.5, 10]}, "scatter": {"normal": [0, 1]}})

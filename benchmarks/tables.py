@@ -1,0 +1,83 @@
+"""Write docs/results.md from the committed results: ``python benchmarks/tables.py``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from report import ROOT
+
+RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "results.md"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(text(row.get(column)) for column in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def section(title: str, name: str, about: str, rows: Any = lambda rows: rows) -> str:
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    environment = result["environment"]
+    where = f"{environment['machine']}, {environment['cores']} cores, Python {environment['python']}, "
+    where += ", ".join(f"{k} {v}" for k, v in environment["versions"].items() if v and k != "isp-sim")
+    parts = [f"## {title}", about, f"`python benchmarks/{name}.py`; {where}."]
+    return "\n\n".join([*parts, table(result["targets"]), table(rows(result["rows"]))])
+
+
+def by_folder(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each folder of photos."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row.get("psnr") is not None:
+            groups.setdefault(str(Path(row["photo"]).parts[0]) if "/" in row["photo"] else "sample photos", []).append(
+                row
+            )
+    return [
+        {
+            "photos": name,
+            "number": len(group),
+            "worst PSNR [dB]": min(row["psnr"] for row in group),
+            "median PSNR [dB]": statistics.median(row["psnr"] for row in group),
+            "saturated, mean": statistics.mean(row["saturated"] for row in group),
+            "RAW outside [0, 1], mean": statistics.mean(row["raw outside [0, 1]"] for row in group),
+        }
+        for name, group in groups.items()
+    ]
+
+
+def main() -> None:
+    pages = [
+        "# Results",
+        "Measured by the programs in `benchmarks/`, written here from `benchmarks/results/` by `benchmarks/tables.py`.",
+        section(
+            "Development beside LibRaw",
+            "libraw_parity",
+            "RAW files through `recipes/develop_raw.yaml` and through rawpy with the same settings (linear demosaicing, "
+            "camera white balance, sRGB, 16 bits), away from the border and from clipped pixels. Differences are in "
+            "8-bit code values.",
+        ),
+        section(
+            "Photo to RAW and back",
+            "round_trip",
+            "Photos to linear camera RGB by a drawn camera state and back by the forward stages, float32, the worst of "
+            "four draws, over the pixels that the photo has not saturated. The second target says that there was "
+            "something to undo.",
+            by_folder,
+        ),
+        section("Start-up", "startup", "Medians of seven runs, each command in a process of its own."),
+    ]
+    PAGE.write_text("\n\n".join(pages) + "\n")
+
+
+if __name__ == "__main__":
+    main()
