@@ -2,8 +2,9 @@
 
 python benchmarks/libraw_parity.py --data DIR --json FILE
 
-Every RAW file below DIR that holds a Bayer mosaic and an as-shot white balance is rendered as `isp-sim render` does it and compared with
-rawpy, away from the border and from pixels that either has clipped. Differences are in 8-bit code values.
+Every RAW file below DIR that holds a Bayer mosaic and an as-shot white balance is rendered as `isp-sim render` does
+it and compared with rawpy, away from the border and from pixels that either has clipped. Differences are in 8-bit
+code values.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def main() -> int:
     ):
         targets.append(at_least(f"{label}: worst PSNR [dB]", min(row["psnr"] for row in chosen), PSNR))
         least = min(row["raw apart from photo"] for row in chosen)
-        targets.append(at_least(f"{label}: RAW apart from the photo, mean |difference| / mean", least, APART))
+        targets.append(at_least(f"{label}: RAW apart from the photo, mean difference / mean", least, APART))
     return publish(rows, targets, options.json, "Photo to RAW and back, worst of the draws")
 
 

@@ -51,27 +51,35 @@ def main() -> None:
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turn what can go wrong into a message and an exit code."""
+    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}", "yellow")
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail("stopped; the same command goes on where it stopped", Exit.INTERRUPTED)
+    except Exception as error:
+        _explain_error(error)
+        raise
+
+
+def _explain_error(error: Exception) -> None:
+    """Exit with a message, if it is one of the errors that a user can mend. The types are imported only now, so
+    that commands that go well do not wait for them."""
     from isp_sim.formats.reader import InputFault
     from isp_sim.recipe import RecipeError
     from isp_sim.registry import BrokenPlugin, UnknownPlugin
     from isp_sim.render.job import RenderFault
     from isp_sim.render.manifest import OutputFault
 
-    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}", "yellow")
-    try:
-        yield
-    except RecipeError as error:
+    if isinstance(error, RecipeError):
         _say("\n".join(map(str, error.faults)))
         count = len(error.faults)
         _fail(f"{count} fault{'s' if count > 1 else ''}; nothing was rendered", Exit.RECIPE)
-    except (InputFault, OutputFault) as error:
+    if isinstance(error, InputFault | OutputFault):
         _fail(str(error), Exit.PLACES)
-    except (UnknownPlugin, BrokenPlugin) as error:
+    if isinstance(error, UnknownPlugin | BrokenPlugin):
         _fail(str(error), Exit.USAGE)
-    except RenderFault as error:
+    if isinstance(error, RenderFault):
         _fail(str(error), Exit.SOME_FAILED)
-    except KeyboardInterrupt:
-        _fail("stopped; the same command goes on where it stopped", Exit.INTERRUPTED)
 
 
 def _say(text: str, style: str = "") -> None:
@@ -284,7 +292,9 @@ def preview(
     with _errors():
         from isp_sim.preview import contact_sheet
 
-        sheet = contact_sheet(_recipe(recipe, input, seed=seed), inputs, draws, size)
+        loaded = _recipe(recipe, input, seed=seed)
+        with _progress(quiet=False) as progress:
+            sheet = contact_sheet(loaded, inputs, draws, size, progress)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             sheet.save(output)

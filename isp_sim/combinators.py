@@ -76,7 +76,7 @@ class Combinator(Step):
                 end, found = step.check(end)
                 problems += [problem for problem in found if problem not in problems]
             ends.append(end)
-        if not problems and len({replace(end.signal, bit_depth=None) for end in ends}) > 1:
+        if not problems and _unlike([end.signal for end in ends]):
             unlike = "; ".join(dict.fromkeys(str(end.signal) for end in ends))
             problems.append(Problem(self.id, f"{self.name}: its branches must end in equal signals, found {unlike}"))
         facts = [end.facts for end in ends]
@@ -93,13 +93,14 @@ class Combinator(Step):
         parts = [
             (indices, run_steps(chain, frame.select(indices), run.part(indices))) for chain, indices in groups.values()
         ]
-        depth = _alike([part.signal for _, part in parts]).bit_depth
+        # by the check, not by what this batch happened to draw: a sample's signal does not depend on its batch
+        depth = self.check(State(frame.signal, None))[0].signal.bit_depth
         return Frame.join([(i, replace(part, signal=replace(part.signal, bit_depth=depth))) for i, part in parts])
 
     def resolved(self) -> dict[str, Any]:
         chains = [[step.resolved() for step in chain] for chain in self.chains]
         value = {self.nested: chains if len(chains) > 1 else chains[0], **self.parameters.resolved()}
-        return {self.name: value, "id": self.id}
+        return {self.name: value, "id": self.own_id}
 
 
 def _alike(signals: Sequence[Signal]) -> Signal:
@@ -107,6 +108,11 @@ def _alike(signals: Sequence[Signal]) -> Signal:
     first = signals[0]
     same = all(signal.bit_depth == first.bit_depth for signal in signals)
     return first if same else replace(first, bit_depth=None)
+
+
+def _unlike(signals: Sequence[Signal]) -> bool:
+    """Whether signals differ in more than bit depth."""
+    return len({replace(signal, bit_depth=None) for signal in signals}) > 1
 
 
 class OneOf(Combinator):
@@ -170,5 +176,19 @@ class Shuffle(Combinator):
         return {"order": order}, tuple(self.chains[0][i] for i in order)
 
     def possible(self) -> Sequence[Chain]:
-        # each step must leave the signal as it was, so any order is as good as the one written
+        # each step must leave the signal as it was, so any order is as good as the one written; backwards, each step
+        # comes once before each other one, and must not need a fact that the other gives
         return (self.chains[0], tuple(reversed(self.chains[0])))
+
+    def check(self, state: State) -> tuple[State, list[Problem]]:
+        end, problems = super().check(state)
+        alone = [(step, step.check(state)[0].signal) for step in self.chains[0]]
+        if not problems:
+            problems = [
+                Problem(
+                    step.id, f"{self.name}: {step.name} can't stand in any order, it changes {state.signal} to {after}"
+                )
+                for step, after in alone
+                if _unlike([state.signal, after])
+            ]
+        return State(_alike([end.signal, *(after for _, after in alone)]), end.facts), problems

@@ -65,6 +65,11 @@ class Step(ABC):
     id: str
     name: str
 
+    @property
+    def own_id(self) -> str:
+        """The id within its own chain, as a recipe writes it."""
+        return self.id.rpartition("/")[2]
+
     @abstractmethod
     def check(self, state: State) -> tuple[State, list[Problem]]:
         """The state after the step, and what is wrong with it. After a fault the chain is checked on, with what the
@@ -93,7 +98,7 @@ class StageStep(Step):
     parameters: Parameters
 
     def resolved(self) -> dict[str, Any]:
-        return {self.name: self.parameters.resolved(), "id": self.id}
+        return {self.name: self.parameters.resolved(), "id": self.own_id}
 
     def check(self, state: State) -> tuple[State, list[Problem]]:
         p = self.parameters.constants

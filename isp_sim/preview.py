@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -18,7 +18,13 @@ LINE: Final = 15
 PAPER, INK, FAINT = (250, 250, 248), (20, 20, 20), (110, 110, 110)
 
 
-def contact_sheet(recipe: Recipe, inputs: int = 3, draws: int = 3, size: int = 320) -> Image.Image:
+def contact_sheet(
+    recipe: Recipe,
+    inputs: int = 3,
+    draws: int = 3,
+    size: int = 320,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Image.Image:
     """Render the first inputs in several views and lay them out.
 
     Parameters
@@ -27,6 +33,8 @@ def contact_sheet(recipe: Recipe, inputs: int = 3, draws: int = 3, size: int = 3
         Rows and columns; the first column is the input as it was read.
     size
         The longer side of each picture [px].
+    progress
+        Called with the number of inputs done and the number of all.
 
     Raises
     ------
@@ -34,7 +42,11 @@ def contact_sheet(recipe: Recipe, inputs: int = 3, draws: int = 3, size: int = 3
         If an input can't be read.
     """
     items = recipe.reader.items()[:inputs]
-    rows = [list(_row(recipe, item, draws, size)) for item in items]
+    rows: list[list[tuple[Image.Image, list[str]]]] = []
+    for item in items:
+        progress(len(rows), len(items))
+        rows.append(list(_row(recipe, item, draws, size)))
+    progress(len(rows), len(items))
     font = ImageFont.load_default(13)
     columns = [max(row[i][0].width for row in rows) for i in range(draws + 1)]
     columns = [max(width, 200) for width in columns]

@@ -20,6 +20,7 @@ from isp_sim.parameters import ParameterFaults, Parameters
 from isp_sim.parameters import Path as ParameterPath
 from isp_sim.pipeline import Pipeline, StageStep, State, Step
 from isp_sim.signal import Signal
+from isp_sim.stage import Stage
 
 VERSION: Final = 1
 ID: Final = re.compile(r"\w[\w.-]*")
@@ -42,7 +43,7 @@ class RecipeError(ValueError):
     """Everything that is wrong with a recipe."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(sorted(set(faults), key=lambda fault: fault.line))
+        self.faults = tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
         super().__init__("\n".join(map(str, self.faults)))
 
 
@@ -265,6 +266,9 @@ class _Parser:
             return None
         if isinstance(plugin, type) and issubclass(plugin, Combinator):
             return self.combinator(plugin, id, name, value, path)
+        if not (isinstance(plugin, type) and issubclass(plugin, Stage)):
+            self.fault(place, f"{name!r}, as {registry.origin(name, *registry.STAGE_GROUPS)} registers it, is no stage")
+            return None
         if value is not None and not isinstance(value, dict):
             self.fault(place, f"{name}: parameters are a mapping, found {_short(value)}")
             return self.stand_in(id, name)

@@ -168,6 +168,11 @@ def attach(frame: Frame, result: Tensor | Result, signal: Signal, name: str) -> 
         raise StageFault(f"{name} returned {type(result).__name__}; a stage returns a tensor or a Result")
     if result.pixels.dtype != frame.pixels.dtype:
         raise StageFault(f"{name} turned {frame.pixels.dtype} pixels into {result.pixels.dtype}")
+    if result.pixels.shape[-2:] != frame.size:
+        raise StageFault(
+            f"{name} made {'x'.join(map(str, result.pixels.shape[-2:]))} pixels of {frame.size[0]}x{frame.size[1]}; "
+            "what moves pixels is a GeometricStage, so that CFA phase, maps and labels move along"
+        )
     try:
         return replace(
             frame,

@@ -43,7 +43,7 @@ from torch import Tensor
 
 from isp_sim import registry
 from isp_sim.demosaicing.demosaicer import Demosaicer
-from isp_sim.frame import Capture, Frame, MissingFact, Move
+from isp_sim.frame import PERIODIC, Capture, Frame, MissingFact, Move
 from isp_sim.parameters import ParameterFaults, Parameters, StageParams, Static, Structural, collate, is_marked
 from isp_sim.randomness import Randomness, generator
 from isp_sim.signal import OPEN, Requirement, Signal, cfa_rows
@@ -54,7 +54,7 @@ Outcome = Literal["passed", "failed", "not applicable"]
 FactMaker = Callable[[np.random.Generator], NDArray[Any]]
 """Makes one sample's value of a capture fact, without the leading batch axis."""
 
-CFAS: Final = ("GRBG", "RGGB", "BGGR", "GBRG", "GBGGRG/RGRBGB/GBGGRG/GRGGBG/BGBRGR/GRGGBG", "RRGGRRGGGGBBGGBB")
+CFAS: Final = ("GRBG", "RGGB", "BGGR", "GBRG", "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", "RRGGRRGGGGBBGGBB")
 """The colour filter arrays that are tried: the four Bayer phases, X-Trans and Quad Bayer."""
 
 
@@ -602,11 +602,11 @@ class _Case:
             If the model refuses whatever is tried.
         """
         rng = _rng(f"values of {self.label}", key)
-        for attempt in range(200):
+        for attempt in range(60):
             tried = dict(self.fixed)
             for name in self.drawn:
                 info = self.model.model_fields[name]
-                if attempt >= 100 and not info.is_required() and rng.random() < 0.5:
+                if attempt >= 30 and info.get_default() is not None and rng.random() < 0.5:
                     continue  # the default, in case two draws do not go together
                 tried[name] = _drawn(info, rng)
             try:
@@ -756,21 +756,33 @@ class _Window(Randomness):
     whole: tuple[int, int] = (0, 0)
     window: tuple[int, int, int, int] = (0, 0, 0, 0)
 
-    def _cut(self, shape: Sequence[int], draw: Callable[[Sequence[int]], Any]) -> Any:
+    def _cut(
+        self, like: Tensor, shape: Sequence[int] | None, draw: Callable[[Tensor, Sequence[int], str], Tensor], purpose: str
+    ) -> Tensor:
         top, left, height, width = self.window
-        if tuple(shape[-2:]) == (height, width):
-            return draw((*shape[:-2], *self.whole))[..., top : top + height, left : left + width]
-        if len(shape) > 1 and shape[-2] == height and shape[-1] == 1:
-            return draw((*shape[:-2], self.whole[0], 1))[..., top : top + height, :]
-        if shape and shape[-1] == width and (len(shape) < 2 or shape[-2] == 1):
-            return draw((*shape[:-1], self.whole[1]))[..., left : left + width]
-        return draw(shape)
+        size = list(like.shape[1:] if shape is None else shape)
+        rows = len(size) > 1 and size[-2] == height
+        columns = len(size) > 0 and size[-1] == width
+        if rows:
+            size[-2] = self.whole[0]
+        if columns:
+            size[-1] = self.whole[1]
+        drawn = draw(like, size, purpose)
+        if rows:
+            drawn = drawn[..., top : top + height, :]
+        return drawn[..., left : left + width] if columns else drawn
 
-    def normal(self, shape: Sequence[int], purpose: str = "normal") -> NDArray[np.float32]:
-        return self._cut(shape, lambda s: Randomness.normal(self, s, purpose))  # type: ignore[no-any-return]
+    def _plain(self) -> Randomness:
+        return Randomness(self.seed, self.view, self.stage, self.keys)
 
-    def uniform(self, shape: Sequence[int], purpose: str = "uniform") -> NDArray[np.float64]:
-        return self._cut(shape, lambda s: Randomness.uniform(self, s, purpose))  # type: ignore[no-any-return]
+    def normal(self, like: Tensor, shape: Sequence[int] | None = None, purpose: str = "normal") -> Tensor:
+        return self._cut(like, shape, self._plain().normal, purpose)
+
+    def uniform(self, like: Tensor, shape: Sequence[int] | None = None, purpose: str = "uniform") -> Tensor:
+        return self._cut(like, shape, self._plain().uniform, purpose)
+
+    def draw(self, purpose: str, sample: Callable[[np.random.Generator], NDArray[Any]]) -> list[NDArray[Any]]:
+        raise _NotApplicable("it draws by rng.draw, so the kit can't give a tile its part of the draws")
 
 
 class _Subject:
@@ -850,7 +862,7 @@ class _Subject:
         )
 
     def _can_make(self, name: str) -> bool:
-        return name in self.makers or name in ("black_level", "white_level")
+        return name in self.makers or name in PERIODIC
 
     def frame(
         self,
@@ -881,7 +893,7 @@ class _Subject:
         )
 
     def _fact(self, fact: str, signal: Signal, name: str) -> NDArray[Any]:
-        if fact in ("black_level", "white_level"):
+        if fact in PERIODIC:
             return _levels(signal, name)[fact == "white_level"]
         return self.makers[fact](_rng(f"fact {fact}", name))
 
@@ -1393,9 +1405,11 @@ def _capture_facts(s: _Subject) -> str | None:
         written = {n for n in out.capture if n not in frame.capture or out.capture[n] is not frame.capture[n]}
         declared = set(s.stage.facts_written(setting.constants))
         if s.moves:
-            written -= {"black_level", "white_level"}
-        if written != declared:
-            raise _Broken(f"{setting}: it sets {sorted(written)}, facts_written names {sorted(declared)}")
+            written -= set(PERIODIC)
+        if undeclared := written - declared:
+            raise _Broken(f"{setting}: it sets {', '.join(sorted(undeclared))}, which facts_written does not name")
+        if missing := declared - set(out.capture):
+            raise _Broken(f"{setting}: it does not set {', '.join(sorted(missing))}, which facts_written names")
         for name in written & set(_TAILS):
             shape, tail = tuple(out.capture[name].shape), _TAILS[name]
             fits = len(shape) == len(tail) + 1 and all(t in (None, n) for n, t in zip(shape[1:], tail, strict=True))
@@ -1618,61 +1632,44 @@ def _tile(s: _Subject) -> str | None:
         raise _NotApplicable("halo is None: a pixel may depend on the whole picture")
     if s.moves:
         raise _NotApplicable("it moves pixels")
+    left_out: _NotApplicable | None = None
     checked = 0
     for setting in s.settings:
-        if any(
-            purpose not in ("normal", "uniform", "noise", "photons") for purpose in s.drawn_by(setting)
-        ) and not _cuttable(s, setting):
-            continue
-        checked += 1
-        py, px = _period(setting.signal)
-        size = setting.size((2 * halo + 6 * py + 29, 2 * halo + 6 * px + 31))
-        for dtype in (torch.float32, torch.float64):
-            names = _KEYS[:2]
-            values = s.values(setting, names)
-            whole = s.run(setting, names, size, dtype=dtype)
-            frame = s.frame(setting, names, size, dtype)
-            height, width = 2 * py + 7, 2 * px + 9
-            places = {
-                "the top left corner": (0, 0),
-                "the middle": ((halo + py) // py * py + py, (halo + px) // px * px + px),
-                "the bottom right corner": (size[0] - height, size[1] - width),
-            }
-            for place, (y, x) in places.items():
-                top, left = max(0, y - halo) // py * py, max(0, x - halo) // px * px
-                bottom, right = min(size[0], y + height + halo), min(size[1], x + width + halo)
-                window = (top, left, max(bottom - top, setting.smallest[0]), max(right - left, setting.smallest[1]))
-                window = (*window[:2], min(window[2], size[0] - top), min(window[3], size[1] - left))
-                make = lambda keys, w=window, of=size: _Window(0, 0, s.name, keys, of, w)  # noqa: E731
-                tile = s.apply(setting, frame.crop(*window), values, make)
-                inner = tile.moved(Move(tile.size, window=(y - top, x - left, height, width)))
-                expected = whole.moved(Move(whole.size, window=(y, x, height, width)))
-                if text := _other_frame(inner, expected):
-                    raise _Broken(f"{setting}, {dtype}, a tile in {place}: {text}")
-    if not checked:
-        raise _NotApplicable("it draws by rng.draw, so the kit can't give a tile its part of the draws")
-    return None
+        try:
+            _tiles_like_whole(s, setting, halo)
+            checked += 1
+        except _NotApplicable as reason:
+            left_out = reason
+    if left_out is not None and not checked:
+        raise left_out
+    return f"in {checked} of {len(s.settings)} settings: {left_out}" if left_out is not None else None
 
 
-def _cuttable(s: _Subject, setting: _Setting) -> bool:
-    """Whether all draws go through rng.normal and rng.uniform, which can be cut to a tile."""
-    direct: list[str] = []
-
-    @dataclass(frozen=True)
-    class Direct(Randomness):
-        def draw(self, purpose: str, sample: Any) -> Any:
-            direct.append(purpose)
-            return Randomness.draw(self, purpose, sample)
-
-        def normal(self, shape: Sequence[int], purpose: str = "normal") -> Any:
-            return Randomness(self.seed, self.view, self.stage, self.keys).normal(shape, purpose)
-
-        def uniform(self, shape: Sequence[int], purpose: str = "uniform") -> Any:
-            return Randomness(self.seed, self.view, self.stage, self.keys).uniform(shape, purpose)
-
-    frame, values = s.frame(setting, _KEYS[:2]), s.values(setting, _KEYS[:2])
-    s.apply(setting, frame, values, lambda keys: Direct(0, 0, s.name, keys))
-    return not direct
+def _tiles_like_whole(s: _Subject, setting: _Setting, halo: int) -> None:
+    py, px = _period(setting.signal)
+    size = setting.size((2 * halo + 6 * py + 29, 2 * halo + 6 * px + 31))
+    height, width = 2 * py + 7, 2 * px + 9
+    places = {
+        "the top left corner": (0, 0),
+        "the middle": ((halo + py) // py * py + py, (halo + px) // px * px + px),
+        "the bottom right corner": (size[0] - height, size[1] - width),
+    }
+    names = _KEYS[:2]
+    values = s.values(setting, names)
+    for dtype in (torch.float32, torch.float64):
+        whole = s.run(setting, names, size, dtype=dtype)
+        frame = s.frame(setting, names, size, dtype)
+        for place, (y, x) in places.items():
+            # cut on full periods of the CFA, so that the pattern stays
+            top, left = max(0, y - halo) // py * py, max(0, x - halo) // px * px
+            bottom, right = min(size[0], y + height + halo), min(size[1], x + width + halo)
+            window = (top, left, bottom - top, right - left)
+            make = lambda keys, w=window: _Window(0, 0, s.name, keys, size, w)  # noqa: E731
+            tile = s.apply(setting, frame.crop(*window), values, make)
+            inner = tile.moved(Move(tile.size, window=(y - top, x - left, height, width)))
+            expected = whole.moved(Move(whole.size, window=(y, x, height, width)))
+            if text := _other_frame(inner, expected):
+                raise _Broken(f"{setting}, {dtype}, a tile in {place}: {text}")
 
 
 # -- laws on numbers -------------------------------------------------------------------------------------------

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
-import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from pydantic import Field
 
 from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading, one_line
+from isp_sim.formats.tiff import refuse_lost_segments, refuse_lost_tags
 from isp_sim.frame import Frame
 from isp_sim.signal import IMAGE
 
@@ -135,8 +134,8 @@ def _by_pillow(data: bytes, notes: list[str]) -> _Stored:
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=formats) as image:
             _refuse_giants(image.width, image.height)
-            if getattr(image, "n_frames", 1) > 1:
-                notes.append(f"first of {image.n_frames} pictures taken")
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                notes.append(f"first of {frames} pictures taken")
             has_16_bits = image.format == "PNG" and data[24] == 16
             codes, mode = _png_codes(data) if has_16_bits else _pillow_codes(image)
             if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
@@ -184,23 +183,11 @@ def _by_tifffile(data: bytes, notes: list[str]) -> _Stored:
         if len(file.pages) > 1:
             notes.append(f"first of {len(file.pages)} pictures taken")
         _refuse_giants(page.imagewidth, page.imagelength)
-        _refuse_losses(file, page, len(data))
+        refuse_lost_tags(file, page)
+        refuse_lost_segments(page, len(data))
         codes, mode = _tiff_codes(page, notes)
         orientation = page.tags.valueof(274, 1)
         return _Stored(codes, mode, orientation if isinstance(orientation, int) else 1, page.iccprofile)
-
-
-def _refuse_losses(file: Any, page: Any, size: int) -> None:
-    """Refuse a truncated file: tifffile would go on without the tags, and fill the samples up with zeros."""
-    file.filehandle.seek(page.offset)
-    (tags,) = struct.unpack(file.tiff.tagnoformat, file.filehandle.read(file.tiff.tagnosize))
-    if len(page.tags) < tags:
-        raise InputFault(f"the file is truncated or damaged: {tags - len(page.tags)} of {tags} tags can't be read")
-    segments = math.prod(page.chunked)
-    ends = zip(page.dataoffsets, page.databytecounts, strict=False)
-    whole = sum(offset > 0 and count > 0 and offset + count <= size for offset, count in ends)
-    if whole < segments:
-        raise InputFault(f"the file is truncated: {segments - whole} of {segments} strips or tiles are missing")
 
 
 def _tiff_codes(page: Any, notes: list[str]) -> tuple[Pixels, str]:
@@ -240,27 +227,34 @@ def _tiff_codes(page: Any, notes: list[str]) -> tuple[Pixels, str]:
 
 def _divided(codes: Pixels, alpha: Pixels) -> Pixels:
     """Codes that alpha had been multiplied into, as they were before; 0 where alpha is 0."""
-    top = np.iinfo(codes.dtype).max
-    whole = codes.astype(np.float64) * top / np.maximum(alpha, 1)
-    return np.floor(np.minimum(whole, top) + 0.5).astype(codes.dtype)
+    return _rounded(codes / np.maximum(alpha, 1), codes)
+
+
+def _rounded(values: NDArray[np.float64], like: Pixels) -> Pixels:
+    """[0, 1] as codes of the same type; halves upwards, clipped."""
+    top = np.iinfo(like.dtype).max
+    return cast("Pixels", np.floor(np.clip(values, 0, 1) * top + 0.5).astype(like.dtype))
 
 
 def _to_srgb(stored: _Stored, notes: list[str]) -> Pixels:
     """Codes (H, W, 3) in sRGB."""
     codes, mode, _, profile = stored
-    converted = _by_profile(codes, mode, profile, notes) if profile else None
     if mode == "L":
         notes.append("grey repeated in three channels")
-    if converted is not None:
+        # Grey pictures come with profiles of either kind.
+        if profile is None or profile[16:20] == b"RGB ":
+            codes, mode = _repeated(codes), "RGB"
+    if profile is not None and (converted := _by_profile(codes, mode, profile, notes)) is not None:
         return converted
-    if mode == "L":
-        return np.repeat(codes[..., None], 3, axis=2)
     if mode == "CMYK":
         notes.append("CMYK without a usable profile, converted by (1 - ink)(1 - black)")
-        top = np.iinfo(codes.dtype).max
-        light = 1 - codes.astype(np.float64) / top
-        return np.floor(light[..., :3] * light[..., 3:] * top + 0.5).astype(codes.dtype)
-    return codes
+        light = 1 - codes / np.iinfo(codes.dtype).max
+        return _rounded(light[..., :3] * light[..., 3:], codes)
+    return _repeated(codes) if mode == "L" else codes
+
+
+def _repeated(grey: Pixels) -> Pixels:
+    return cast("Pixels", np.stack([grey, grey, grey], axis=-1))
 
 
 def _by_profile(codes: Pixels, mode: str, profile: bytes, notes: list[str]) -> Pixels | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading, one_line
+from isp_sim.formats.tiff import refuse_lost_segments
 from isp_sim.frame import Capture, Frame, Move
 from isp_sim.signal import OPEN, RAW, cfa_name
 from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
@@ -34,7 +35,21 @@ class Raw(Reader):
     signal = replace(RAW, layout=OPEN)
     facts = frozenset({"black_level", "white_level", "wb_gains", "ccm"})
     suffixes = (
-        *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".orf", ".pef"),
+        *(
+            ".dng",
+            ".nef",
+            ".nrw",
+            ".cr2",
+            ".cr3",
+            ".crw",
+            ".arw",
+            ".sr2",
+            ".srf",
+            ".raf",
+            ".rw2",
+            ".orf",
+            ".pef",
+        ),
         *(".srw", ".rwl", ".3fr", ".fff", ".iiq", ".mos", ".mrw", ".erf", ".kdc", ".dcr", ".raw", ".x3f"),
     )
 
@@ -48,9 +63,9 @@ class Raw(Reader):
 
         try:
             Path(item.path).open("rb").close()
-            tags = _tags(item.path)
+            dng = _dng(item.path)
             with rawpy.imread(item.path) as raw:
-                return self._reading(raw, tags, item)
+                return self._reading(raw, dng, item)
         except rawpy.LibRawError as error:
             reason = error.args[0] if error.args else error
             text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else one_line(reason)
@@ -58,7 +73,7 @@ class Raw(Reader):
         except OSError as error:
             raise InputFault(f"can't read the file: {error.strerror or error}") from None
 
-    def _reading(self, raw: Any, tags: dict[int, Any], item: Item) -> Reading:
+    def _reading(self, raw: Any, dng: dict[str, Any], item: Item) -> Reading:
         import rawpy
 
         notes: list[str] = []
@@ -68,7 +83,7 @@ class Raw(Reader):
             raise InputFault("a monochrome sensor: there are no colours to develop")
         letters = raw.color_desc.decode("ascii", "replace")
         if letters[:3] != "RGB" or letters[3:] not in ("", "G"):
-            raise InputFault(f"a sensor of the colours {letters}; only red, green and blue can be developed")
+            raise InputFault(f"a sensor of other colours than red, green and blue; LibRaw calls them {letters}")
         if data.shape[:2] != (sizes.height, sizes.width):
             raise InputFault("a sensor whose rows lie at 45 degrees (Super CCD), which is not read")
         if sizes.pixel_aspect != 1:
@@ -82,7 +97,7 @@ class Raw(Reader):
             planes = data[None]
             tile = _tile(raw)
             signal = replace(RAW, cfa=cfa_name(tuple("".join(letters[c] for c in row) for row in tile)))
-            black = _black(raw, tile, tags)[None]
+            black = _black(raw, tile, dng)[None]
         if raw.white_level <= black.max():
             raise InputFault(f"its white level {raw.white_level} does not lie above its black level {black.max():g}")
         capture = Capture(
@@ -128,25 +143,90 @@ def _tile(raw: Any) -> NDArray[np.uint8]:
     raise InputFault("neither a Bayer nor an X-Trans pattern: LibRaw does not describe others")
 
 
-_BLACK_DIM, _BLACK, _ACTIVE_AREA, _MASKED_AREAS, _VERSION = 50713, 50714, 50829, 50830, 50706
+def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
+    """Black level of each site, one period (h, w) at the top-left pixel of the visible area.
+
+    LibRaw's, unless a DNG gives a pattern: of one wider than 2x2 LibRaw tells only the least level, and where the
+    active area begins at an odd row or column, it moves the area on but not the pattern.
+    """
+    levels = np.asarray(raw.black_level_per_channel, dtype=np.float32)
+    pattern = dng.get("black")
+    if pattern is None:
+        return levels[tile]
+    top, left = dng["origin"]
+    moved = np.roll(pattern, (top - raw.sizes.top_margin, left - raw.sizes.left_margin), axis=(0, 1))
+    return np.asarray(levels.min() + moved - moved.min(), dtype=np.float32)
 
 
-def _tags(path: str) -> dict[int, Any]:
-    """The tags of a DNG's samples, checked; empty if the file is no DNG.
+def _dng(path: str) -> dict[str, Any]:
+    """What LibRaw does not tell of a DNG: the pattern of its black level, and where that begins. Else empty.
 
     Raises
     ------
     InputFault
-        If LibRaw would make up what is not in the file: missing samples, the pattern of a plain TIFF, and how
-        bright floating-point samples are.
+        If LibRaw would make something up: the CFA of a plain TIFF, missing tiles, or the scale of floating-point
+        samples.
     """
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as file:
-            first = file.pages.first
-            pages = [first, *(first.pages or ())]
-            ...
-    except Exception:
+            pages = [file.pages.first, *(file.pages.first.pages or ())]
+            if "DNGVersion" not in pages[0].tags:
+                if "Make" not in pages[0].tags and not any("CFAPattern" in page.tags for page in pages):
+                    raise InputFault("a TIFF that does not say which camera or CFA it comes from")
+                return {}
+            samples = [page for page in pages if page.photometric in _SAMPLES and not page.subfiletype]
+            return _levels(max(samples, key=lambda page: page.size), file.filehandle.size) if samples else {}
+    except InputFault:
+        raise
+    except Exception:  # noqa: BLE001  no TIFF, or a strange one: LibRaw may read it all the same
         return {}
-    return {}
+
+
+_SAMPLES: Final = (32803, 34892)
+"""Photometric interpretation of samples: those of a CFA, and linear ones."""
+
+
+def _levels(page: Any, size: int) -> dict[str, Any]:
+    if page.sampleformat == 3:
+        raise InputFault("holds floating-point samples, which LibRaw rescales by their maximum")
+    if page.compression != 1:
+        refuse_lost_segments(page, size)
+    dim, black = page.tags.valueof("BlackLevelRepeatDim"), page.tags.get("BlackLevel")
+    # Where there are masked areas, LibRaw measures the black level there.
+    if dim is None or black is None or "MaskedAreas" in page.tags or page.samplesperpixel != 1:
+        return {}
+    values = np.atleast_1d(np.asarray(black.value, dtype=np.float64))
+    if black.dtype in (5, 10):
+        values = values[::2] / values[1::2]
+    return {"black": values.reshape(dim), "origin": page.tags.valueof("ActiveArea", (0, 0))[:2]}
+
+
+def _gains(raw: Any, notes: list[str]) -> Floats:
+    """As-shot gains (1, 3, 1, 1), smallest 1."""
+    for name, found in (("as-shot", raw.camera_whitebalance), ("daylight", raw.daylight_whitebalance)):
+        gains = np.asarray(found[:3], dtype=np.float64)
+        # LibRaw's daylight gains are 1 where it knows no matrix.
+        if np.all(np.isfinite(gains)) and np.all(gains > 0) and (name == "as-shot" or np.ptp(gains) > 0):
+            if name == "daylight":
+                notes.append("no as-shot white balance: daylight gains taken")
+            return np.asarray(gains / gains.min(), dtype=np.float32).reshape(1, 3, 1, 1)
+    notes.append("no as-shot white balance: gains of 1 taken")
+    return np.ones((1, 3, 1, 1), dtype=np.float32)
+
+
+def _matrix(raw: Any, notes: list[str]) -> Floats:
+    """White-balanced camera RGB to linear sRGB (1, 3, 3): the file's own, else LibRaw's for the camera."""
+    own = np.asarray(raw.color_matrix, dtype=np.float64)[:, :3]
+    # LibRaw's bound: below it the file holds no matrix.
+    if own[0, 0] > 0.125 and np.all(own.sum(axis=1) > 0) and abs(np.linalg.det(own)) > 1e-9:
+        return np.asarray(own / own.sum(axis=1, keepdims=True), dtype=np.float32)[None]
+    table = np.asarray(raw.rgb_xyz_matrix, dtype=np.float64)[:3]
+    if np.any(table):
+        try:
+            return np.asarray(ccm_from_xyz_to_camera(table), dtype=np.float32)[None]
+        except ValueError as error:
+            notes.append(f"colour matrix not used: {error}")
+    notes.append("no colour matrix: the camera's primaries are taken as sRGB's")
+    return np.eye(3, dtype=np.float32)[None]

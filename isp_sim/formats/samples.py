@@ -34,11 +34,11 @@ class Samples(Reader):
     def items(self) -> list[Item]:
         if unknown := [name for name in self.params.names if name not in PHOTOS]:
             raise InputFault(f"no sample photo {', '.join(unknown)}; there are {', '.join(PHOTOS)}")
-        return [Item(name, name) for name in sorted(self.params.names)]
-
-    def read(self, item: Item) -> Reading:
         import skimage.data
 
-        path = Path(skimage.data.__file__).parent / PHOTOS[item.key]
-        pixels, notes = decode(path.read_bytes())
+        folder = Path(skimage.data.__file__).parent
+        return [Item(name, str(folder / PHOTOS[name])) for name in sorted(self.params.names)]
+
+    def read(self, item: Item) -> Reading:
+        pixels, notes = decode(Path(item.path).read_bytes())
         return Reading(as_frame(pixels, item.key), tuple(notes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -77,19 +78,26 @@ def plan(recipe: Recipe, views: int = 1, limit: int | None = None) -> tuple[list
         If there is no input, or two inputs would share an output's name.
     """
     items = recipe.reader.items()
+    folder = None if recipe.writer.params.path is None else Path(recipe.writer.params.path).resolve()
+    root = Path(getattr(recipe.reader.params, "path", None) or ".").resolve()
+    if folder is not None and root in folder.parents:  # an output that lies below the input is no input
+        items = [item for item in items if folder not in Path(item.path).resolve().parents]
     tasks = [
         Task(item, view, stem_of(item.key, view))
         for item in (items[:limit] if limit else items)
         for view in range(views)
     ]
-    taken: dict[str, Task] = {}
+    inputs, taken = {Path(item.path).resolve() for item in items}, dict[str, Task]()
     for task in tasks:
-        other = taken.setdefault(task.stem.casefold(), task)
+        name = task.stem + recipe.writer.suffix
+        other = taken.setdefault(name.casefold(), task)
         if other is not task:
             raise InputFault(
-                f"{other.item.key} and {task.item.key} would both be written to {task.stem}{recipe.writer.suffix}: "
+                f"{other.item.key} and {task.item.key} would both be written to {name}: "
                 "rename one of them, or render them into different folders"
             )
+        if folder is not None and folder / name in inputs:
+            raise InputFault(f"{task.item.key} would be overwritten: give an --output other than the input")
     return tasks, {item.key for item in items}
 
 
@@ -208,6 +216,7 @@ _worker: Worker | None = None
 
 def _start_worker(recipe: Recipe, folder: Path, settings: Settings) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
     torch.set_num_threads(1)
     _worker = Worker(recipe, folder, settings)
 

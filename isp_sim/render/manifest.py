@@ -68,8 +68,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def line(row: Row) -> str:
-    """A row as one line of JSON, equal for equal rows."""
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
+    """A row as one line of JSON, equal for equal rows. In ASCII, because file names need not be valid text."""
+    return json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def read(path: Path) -> list[Row]:

@@ -22,7 +22,8 @@ XYZ_FROM_SRGB: Final[NDArray[np.float64]] = np.array(
 )
 """Linear sRGB to CIE XYZ at D65, from the primaries of BT.709."""
 
-Row = tuple[float, float, float]
+Coefficient = Annotated[float, Field(ge=-100, le=100)]
+Row = tuple[Coefficient, Coefficient, Coefficient]
 
 
 def ccm_from_xyz_to_camera(xyz_to_camera: NDArray[np.float64]) -> NDArray[np.float64]:

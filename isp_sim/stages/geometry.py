@@ -22,8 +22,12 @@ class Crop(GeometricStage):
     """
 
     class Params(StageParams):
-        height: Annotated[int, Static] = Field(256, ge=1, description="height of the window [px]")
-        width: Annotated[int, Static] = Field(256, ge=1, description="width of the window [px]")
+        height: Annotated[int, Static] = Field(
+            256, ge=1, description="height of the window [px]", json_schema_extra={"unbounded": "the picture's height"}
+        )
+        width: Annotated[int, Static] = Field(
+            256, ge=1, description="width of the window [px]", json_schema_extra={"unbounded": "the picture's width"}
+        )
         y: Annotated[float, Structural] = Field(0.5, ge=0, le=1, description="place: 0 top, 1 bottom [1]")
         x: Annotated[float, Structural] = Field(0.5, ge=0, le=1, description="place: 0 left, 1 right [1]")
 

@@ -100,7 +100,8 @@ def test_other_output_is_refused_without_overwrite(photos: Path, tmp_path: Path)
 
 
 def test_no_output_and_no_device_are_said(photos: Path, tmp_path: Path) -> None:
-    assert "--output" in run("render", "-r", NIGHT, "-i", photos).stderr
+    (tmp_path / "nowhere.yaml").write_text("version: 1\nstages: [jpeg]\n")
+    assert "--output" in run("render", "-r", tmp_path / "nowhere.yaml", "-i", photos).stderr
     result = run("render", "-r", NIGHT, "-i", photos, "-o", tmp_path / "out", "--device", "nonsense")
     assert result.exit_code == Exit.USAGE
     assert "nonsense" in result.stderr

@@ -225,7 +225,9 @@ class TestMoments:
 
 
 class TestTruncation:
-    @pytest.mark.parametrize("node", [{"uniform": [0.2, 9]}, {"loguniform": [0.2, 9]}, {"randint": [0, 9]}, {"choice": [9]}])
+    @pytest.mark.parametrize(
+        "node", [{"uniform": [0.2, 9]}, {"loguniform": [0.2, 9]}, {"randint": [0, 9]}, {"choice": [9]}]
+    )
     def test_a_bounded_law_is_not_narrowed_in_silence(self, node):
         law = parse_law(node)
         assert law.truncated(0, 1) == law

@@ -18,7 +18,8 @@ plain = st.recursive(
         st.text(st.characters(codec="ascii"), max_size=8),
     ),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.text(st.characters(codec="ascii"), max_size=5), inner, max_size=4)
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.text(st.characters(codec="ascii"), max_size=5), inner, max_size=4),
     ),
     max_leaves=20,
 )

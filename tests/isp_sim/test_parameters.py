@@ -122,7 +122,10 @@ class TestBind:
             ({"strength": {"constant": 2}}, ("strength",)),
             ({"strength": {"truncated_normal": {"mean": 0.5, "sd": 1, "low": 0, "high": 2}}}, ("strength",)),
             ({"strength": {"linear": {"of": "count", "slope": 1, "intercept": 0}}}, ("strength",)),
-            ({"scatter": {"log_linear": {"of": "strength", "slope": -999, "intercept": 0, "log_base": 10}}}, ("scatter",)),
+            (
+                {"scatter": {"log_linear": {"of": "strength", "slope": -999, "intercept": 0, "log_base": 10}}},
+                ("scatter",),
+            ),
             ({"gains": [1, {"uniform": [1, 11]}, 1]}, ("gains", 1)),
             ({"count": {"choice": [1, 2.5]}}, ("count",)),
             ({"mode": {"choice": ["fast", "medium"]}}, ("mode",)),
@@ -188,8 +191,9 @@ class TestDependence:
         assert Parameters.bind(Model, {"scatter": self.LINE}).draw(rng("a"))["scatter"] == pytest.approx(0.475)
 
     def test_its_ends_follow_from_the_other_s(self):
-        ((path, message),) = faults({"scatter": {"linear": {"of": "strength", "slope": 4, "intercept": 0}},
-                                     "strength": {"uniform": [0, 1]}})
+        ((path, message),) = faults(
+            {"scatter": {"linear": {"of": "strength", "slope": 4, "intercept": 0}}, "strength": {"uniform": [0, 1]}}
+        )
         assert path == ("scatter",)
         assert "4.0" in message
 
@@ -197,7 +201,10 @@ class TestDependence:
         circle = {"scatter": self.LINE, "strength": {"linear": {"of": "scatter", "slope": 1, "intercept": 0}}}
         assert "depends on itself" in faults(circle)[0][1]
         assert "depends on itself" in faults({"strength": self.LINE})[0][1]
-        assert "'sot', which is no parameter" in faults({"scatter": {"linear": {"of": "sot", "slope": 1, "intercept": 0}}})[0][1]
+        assert (
+            "'sot', which is no parameter"
+            in faults({"scatter": {"linear": {"of": "sot", "slope": 1, "intercept": 0}}})[0][1]
+        )
 
     @pytest.mark.parametrize("of", ["scatter", "mode", "gains"])
     def test_on_what_is_no_number_is_refused(self, of):

@@ -67,7 +67,7 @@ class TestCheck:
 
     def test_one_mistake_is_reported_once(self, tools):
         chain = tools.chain(["demosaic", "colour_matrix", "tone_curve", "srgb_oetf"])
-        _, problems = chain.check(State(RAW))
+        _, problems = chain.check(State(RAW, None))
         # white balance and levels are missing; what follows from that is not said again
         assert [p.step for p in problems if p.fatal] == ["colour_matrix"]
 
@@ -93,7 +93,9 @@ class TestCheck:
         frame = tools.picture(RAW.changed({"cfa": "RGBG", "bit_depth": None}), batch=1, size=(4, 4), capture=capture)
         with pytest.raises(SignalFault, match="RGBG"):
             chain.run(frame)
-        assert chain.run(replace(frame, signal=RAW.changed({"cfa": "GBRG", "bit_depth": None}))).frame.signal.cfa is None
+        assert (
+            chain.run(replace(frame, signal=RAW.changed({"cfa": "GBRG", "bit_depth": None}))).frame.signal.cfa is None
+        )
 
     def test_a_picture_of_another_signal_is_refused_at_the_stage(self, tools):
         with pytest.raises(SignalFault, match="srgb_oetf needs transfer linear, found srgb"):
@@ -213,7 +215,9 @@ class TestRun:
         outcome = pipeline(Kernel, kernel=node).run(frame)
         sizes = [values["kernel"]["size"] for values in outcome.values]
         assert len(set(sizes)) == 3
-        expected = [size * np.float32(values["kernel"]["gain"]) for size, values in zip(sizes, outcome.values, strict=True)]
+        expected = [
+            size * np.float32(values["kernel"]["gain"]) for size, values in zip(sizes, outcome.values, strict=True)
+        ]
         np.testing.assert_array_equal(outcome.frame.pixels[:, 0, 0, 0], np.array(expected, np.float32))
         assert outcome.frame.keys == frame.keys
 

@@ -78,7 +78,13 @@ class TestRandomness:
         like = torch.zeros(1, 1, 200, 200)
         draws = [
             Randomness(seed, view, stage, (key,)).normal(like)
-            for seed, view, stage, key in [(5, 0, "n", "a"), (5, 0, "n", "b"), (5, 1, "n", "a"), (5, 0, "m", "a"), (6, 0, "n", "a")]
+            for seed, view, stage, key in [
+                (5, 0, "n", "a"),
+                (5, 0, "n", "b"),
+                (5, 1, "n", "a"),
+                (5, 0, "m", "a"),
+                (6, 0, "n", "a"),
+            ]
         ]
         for a, b in itertools.combinations(draws, 2):
             tools.assert_uncorrelated(a, b)

@@ -81,7 +81,9 @@ class TestUnknown:
     def test_the_nearest_is_offered(self):
         with pytest.raises(registry.UnknownPlugin, match="unknown demosaicer 'malvar2014': did you mean 'malvar2004'"):
             registry.load("malvar2014", "isp_sim.demosaicers")
-        with pytest.raises(registry.UnknownPlugin, match="degradation or stage 'mosiac': did you mean 'mosaic'") as caught:
+        with pytest.raises(
+            registry.UnknownPlugin, match="degradation or stage 'mosiac': did you mean 'mosaic'"
+        ) as caught:
             registry.load("mosiac", *registry.STAGE_GROUPS)
         assert caught.value.nearest == "mosaic"
 
@@ -136,7 +138,12 @@ class TestThirdParties:
         sys.modules.pop("acme_broken_module", None)
 
     def test_two_with_one_name_disable_that_name_alone(self, install):
-        install("acme-one", ["acme_both = acme_one_module:Good", "acme_only = acme_one_module:Good"], "acme_one_module", self.GOOD)
+        install(
+            "acme-one",
+            ["acme_both = acme_one_module:Good", "acme_only = acme_one_module:Good"],
+            "acme_one_module",
+            self.GOOD,
+        )
         install("acme-two", ["acme_both = acme_two_module:Good"], "acme_two_module", self.GOOD)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -251,3 +251,29 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OSError, match="No space"):
         manifest.write_atomically(tmp_path / "a.png", b"data")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_below_the_input_is_no_input(photos: Path) -> None:
+    first = render(night(photos, photos / "out"))
+    again = render(night(photos, photos / "out"))
+    assert (first.rendered, again.rendered, again.kept) == (5, 0, 5)
+
+
+def test_inputs_are_never_overwritten(photos: Path) -> None:
+    before = tree(photos)
+    with pytest.raises(InputFault, match="would be overwritten"):
+        render(night(photos, photos), overwrite=True)
+    with pytest.raises(InputFault, match="would be overwritten"):
+        render(night(photos / "a.png", photos), overwrite=True)
+    assert tree(photos) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse file names that are not valid text")
+def test_file_names_that_are_no_text(tmp_path: Path, photos: Path) -> None:
+    folder = tmp_path / "bytes"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9.png")
+    (folder / name).write_bytes((photos / "a.png").read_bytes())
+    assert render(night(folder, tmp_path / "out")).rendered == 1
+    assert manifest.read(tmp_path / "out" / manifest.MANIFEST)[0]["key"] == name
+    assert render(night(folder, tmp_path / "out")).kept == 1
