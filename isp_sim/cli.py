@@ -174,19 +174,19 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
                 "" if speed is None else f"{speed:.1f} pictures/s" if speed >= 1 else f"{1 / speed:.1f} s/picture"
             )
 
-    with Progress(BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), console=err) as bar:
-        task = bar.add_task("", total=None)
-        started = False
+    bar = Progress(BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), console=err)
+    task = bar.add_task("", total=None)
 
-        def update(done: int, total: int) -> None:
-            nonlocal started
-            if not started:  # pictures that an earlier run made do not count into the rate
-                bar.reset(task, total=total, completed=done)
-                started = True
-            else:
-                bar.update(task, total=total, completed=done)
+    def update(done: int, total: int) -> None:
+        if not bar.live.is_started:  # what an earlier run made does not count into the rate
+            bar.reset(task, total=total, completed=done)
+            bar.start()
+        bar.update(task, total=total, completed=done)
 
+    try:
         yield update
+    finally:
+        bar.stop()
 
 
 def _summarise(summary: Summary, recipe: Recipe, stages: bool, quiet: bool) -> None:

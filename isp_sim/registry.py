@@ -39,7 +39,8 @@ class UnknownPlugin(LookupError):
         super().__init__(name)
 
     def __str__(self) -> str:
-        kind = " or ".join(sorted({group.rpartition(".")[2].removesuffix("s") for group in self.groups}))
+        kinds = sorted({group.rpartition(".")[2].removesuffix("s") for group in self.groups})
+        kind = " or ".join(kinds) if len(kinds) < 3 else "plugin"
         if self.name in OPTIONAL:
             return f"{kind} {self.name!r} is not installed: pip install {OPTIONAL[self.name]}"
         hint = f"did you mean {self.nearest!r}?" if self.nearest else "`isp-sim list` shows what is installed"
