@@ -33,7 +33,7 @@ demo: .venv/.run-stamp
 	@echo "contact sheet:  $(CURDIR)/out/demo-preview.png"
 
 test: .venv/.dev-stamp
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(PLUGINS:%/pyproject.toml=%/tests)
+	$(BIN)/python -m pytest -n 2 --dist worksteal isp_sim tests $(PLUGINS:%/pyproject.toml=%/tests)
 
 check: .venv/.dev-stamp
 	$(BIN)/ruff check .

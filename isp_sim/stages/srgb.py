@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isp_sim.elementary import power
+from isp_sim.elementary import blockwise, power
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
@@ -25,6 +25,10 @@ def srgb_oetf(x: Tensor) -> Tensor:
     >>> round(srgb_oetf(torch.tensor(0.18)).item(), 4)
     0.4614
     """
+    return blockwise(_encode, x)
+
+
+def _encode(x: Tensor) -> Tensor:
     return torch.where(x <= 0.0031308, x * 12.92, power(x.clamp_min(0.0031308), 1 / 2.4) * 1.055 - 0.055)
 
 
@@ -36,6 +40,10 @@ def srgb_eotf(x: Tensor) -> Tensor:
     >>> round(srgb_eotf(torch.tensor(0.5)).item(), 4)
     0.214
     """
+    return blockwise(_decode, x)
+
+
+def _decode(x: Tensor) -> Tensor:
     return torch.where(x <= 0.04045, x / 12.92, power((x.clamp_min(0.04045) + 0.055) / 1.055, 2.4))
 
 

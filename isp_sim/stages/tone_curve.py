@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from isp_sim.cameras.profile import Points, rising
+from isp_sim.elementary import blockwise
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
@@ -99,7 +100,10 @@ def spline(x: Tensor, points: Tensor) -> Tensor:
     >>> round(spline(torch.full((1, 1, 1, 1), 0.5), knots).item(), 6)
     0.7
     """
-    flat = x.reshape(x.shape[0], -1)
+    return blockwise(_forward, x, points)
+
+
+def _forward(flat: Tensor, points: Tensor) -> Tensor:
     inside = flat.clamp(0, 1)
     secant, slope = _slopes(points)
     k = _cell(inside.detach(), points[..., 0])
@@ -109,12 +113,15 @@ def spline(x: Tensor, points: Tensor) -> Tensor:
     tu = t * u
     y = y0 + (y1 - y0) * (s * t * t + d0 * tu) / (s + (d0 + d1 - 2 * s) * tu)
     below, above = flat.clamp_max(0), (flat - 1).clamp_min(0)
-    return (y + below * slope[:, :1] + above * slope[:, -1:]).reshape(x.shape)
+    return y + below * slope[:, :1] + above * slope[:, -1:]
 
 
 def spline_inverse(y: Tensor, points: Tensor) -> Tensor:
     """The inverse of `spline`: in each interval the root of a quadratic. Shapes and range as there."""
-    flat = y.reshape(y.shape[0], -1)
+    return blockwise(_backward, y, points)
+
+
+def _backward(flat: Tensor, points: Tensor) -> Tensor:
     inside = flat.clamp(0, 1)
     secant, slope = _slopes(points)
     k = _cell(inside.detach(), points[..., 1])
@@ -127,7 +134,7 @@ def spline_inverse(y: Tensor, points: Tensor) -> Tensor:
     t = 2 * c / (-b - torch.sqrt((b * b - 4 * a * c).clamp_min(0)))
     x = x0 + t * (x1 - x0)
     below, above = flat.clamp_max(0), (flat - 1).clamp_min(0)
-    return (x + below / slope[:, :1] + above / slope[:, -1:]).reshape(y.shape)
+    return x + below / slope[:, :1] + above / slope[:, -1:]
 
 
 def _at(k: Tensor, points: Tensor, secant: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
