@@ -112,8 +112,7 @@ def _forward(flat: Tensor, points: Tensor) -> Tensor:
     u = 1 - t
     tu = t * u
     y = y0 + (y1 - y0) * (s * t * t + d0 * tu) / (s + (d0 + d1 - 2 * s) * tu)
-    below, above = flat.clamp_max(0), (flat - 1).clamp_min(0)
-    return y + below * slope[:, :1] + above * slope[:, -1:]
+    return y + (flat - inside) * _end(flat, slope)
 
 
 def spline_inverse(y: Tensor, points: Tensor) -> Tensor:
@@ -133,8 +132,12 @@ def _backward(flat: Tensor, points: Tensor) -> Tensor:
     c = -s * v
     t = 2 * c / (-b - torch.sqrt((b * b - 4 * a * c).clamp_min(0)))
     x = x0 + t * (x1 - x0)
-    below, above = flat.clamp_max(0), (flat - 1).clamp_min(0)
-    return x + below / slope[:, :1] + above / slope[:, -1:]
+    return x + (flat - inside) / _end(flat, slope)
+
+
+def _end(values: Tensor, slope: Tensor) -> Tensor:
+    """The slope with which the curve goes on beyond its nearest end, for values (B, N) outside."""
+    return torch.where(values < 0, slope[:, :1], slope[:, -1:])
 
 
 def _at(k: Tensor, points: Tensor, secant: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
