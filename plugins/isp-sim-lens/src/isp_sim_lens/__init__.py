@@ -1,0 +1,1 @@
+"""Lens degradations for isp_sim."""
