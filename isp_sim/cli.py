@@ -446,7 +446,10 @@ def plugin_check(name: Annotated[str, typer.Argument(help="name of an installed 
     with _errors():
         from isp_sim import testing
 
-        report = testing.check(name)
+        try:
+            report = testing.check(name)
+        except TypeError as error:
+            _fail(str(error), Exit.USAGE)
         out.print(escape(str(report)))
         if not report.passed:
             raise typer.Exit(Exit.SOME_FAILED)

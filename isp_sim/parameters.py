@@ -188,15 +188,22 @@ class Parameters:
             for loc, text in wrong
             if not any(loc[: len(path)] == path for path in laws) and not set(loc[:1]) & broken
         ]
-        # rules between parameters: each end is tried with the first ends of the others, which means nothing where
-        # one follows from another; and a rule that is broken without the laws is reported already
-        rules = all(law.depends_on is None for law in laws.values()) and all(loc for loc, _ in wrong)
+        reported = {loc for loc, _ in wrong}
+
+        def concerns(loc: Path, path: Path) -> bool:
+            """Whether a fault at `loc` is the doing of the law at `path`."""
+            if loc[: len(path)] == path:
+                return True
+            # A rule over several values. Each end is tried with the first ends of the others, which means nothing
+            # where one follows from another; and a rule that is broken as it stands is reported already.
+            others = (law for other, law in laws.items() if other[: len(loc)] == loc)
+            return path[: len(loc)] == loc and loc not in reported and all(o.depends_on is None for o in others)
+
         for path, law in laws.items():
             for which, end in zip(_end_names(law, ends[path]), ends[path], strict=True):
                 _put(values, path, end)
                 _, wrong = _validated(model, values)
-                mine = (text for loc, text in wrong if loc[: len(path)] == path or (rules and not loc))
-                if problem := next(mine, None):
+                if problem := next((text for loc, text in wrong if concerns(loc, path)), None):
                     faults.append((path, f"{problem}, the {which} of {_written(law)}"))
             _put(values, path, ends[path][0])
         if faults or checked is None:

@@ -139,8 +139,8 @@ class Signal:
             raise ValueError("a mosaic needs a CFA pattern, such as cfa='RGGB'")
         if self.layout in ("rgb", "ycbcr") and self.cfa not in (None, OPEN):
             raise ValueError(f"a picture with layout {self.layout!r} has no CFA pattern; found {self.cfa!r}")
-        if self.cfa not in (None, OPEN):
-            cfa_rows(str(self.cfa))
+        if self.cfa not in (None, OPEN):  # one spelling for each pattern, so that equal signals compare equal
+            object.__setattr__(self, "cfa", cfa_name(cfa_rows(str(self.cfa))))
 
     @staticmethod
     def where(**accepted: object) -> Requirement:

@@ -38,4 +38,6 @@ class Clip(Degradation):
         clipped = ((frame.pixels < p.low) | (frame.pixels > p.high)).any(dim=1, keepdim=True)
         if "clipped" in frame.maps:
             clipped = clipped | frame.maps["clipped"]
-        return Result(torch.minimum(torch.maximum(frame.pixels, p.low), p.high), maps={"clipped": clipped})
+        # not by minimum and maximum, which halve the gradient of a value that lies on a limit
+        raised = torch.where(frame.pixels < p.low, p.low, frame.pixels)
+        return Result(torch.where(raised > p.high, p.high, raised), maps={"clipped": clipped})

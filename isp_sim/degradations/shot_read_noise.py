@@ -130,9 +130,9 @@ def poisson_quantile(u: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArr
     u, mean = np.broadcast_arrays(np.asarray(u, dtype=np.float64), np.asarray(mean, dtype=np.float64))
     z = ndtri(np.clip(u, 1e-300, 1 - 2**-54))
     k = np.maximum(np.floor(mean + np.sqrt(mean) * z + (z * z - 1) / 6 + 0.5), 0.0)
-    k = np.where(mean > 0, k, 0.0)
+    k = np.where((mean > 0) & (u > 0), k, 0.0)
     flat_k, flat_u, flat_mean = k.reshape(-1), u.reshape(-1), mean.reshape(-1)
-    active = np.flatnonzero((flat_mean > 0) & (flat_mean < 1e9))
+    active = np.flatnonzero((flat_mean > 0) & (flat_mean < 1e9) & (flat_u > 0))
     at = pdtr(flat_k[active], flat_mean[active])
     low = at < flat_u[active]
     up, down = active[low], active[~low]

@@ -28,7 +28,7 @@ class Files(Writer):
         format: Literal["png", "tiff", "jpeg", "npy"] = Field("png", description="kind of file")
         bits: Literal[8, 16] | None = Field(
             None,
-            description="bits a sample [bit]; if not given, 16 for TIFF, digital numbers, mosaics and linear light, else 8",
+            description="bits a sample [bit]; if not given, 16 for TIFF, DN, mosaics and linear light, else 8",
         )
         quality: int = Field(95, ge=1, le=100, description="quality factor of JPEG files [1]")
         subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = Field("4:4:4", description="chroma subsampling of JPEG files")
@@ -37,6 +37,8 @@ class Files(Writer):
         def _fits(self) -> Files.Params:
             if self.format == "jpeg" and self.bits == 16:
                 raise ValueError("JPEG files have 8 bits a sample; write png or tiff for 16")
+            if self.format == "npy" and self.bits is not None:
+                raise ValueError("NumPy files hold float32; bits are for png and tiff")
             return self
 
     @property
@@ -81,17 +83,28 @@ class Files(Writer):
 
 
 def codes(frame: Frame, bits: int) -> NDArray[Any]:
-    """The picture's codes, (H, W, 3), or (H, W) for a mosaic, as uint8 or uint16; halves are rounded upwards."""
-    top = float(2**bits - 1)
-    scaled = frame.pixels[0] if frame.signal.levels == "dn" else frame.pixels[0] * top
-    rounded = torch.floor(scaled + 0.5).clamp(0, top).to("cpu").numpy().astype(np.uint8 if bits == 8 else np.uint16)
-    return np.ascontiguousarray(rounded[0] if rounded.shape[0] == 1 else rounded.transpose(1, 2, 0))
+    """The first picture's codes, (H, W, 3), or (H, W) for a mosaic, as uint8 or uint16.
+
+    [0, 1] becomes 0 to 2^bits - 1, digital numbers stay as they are; halves are rounded upwards, the rest clipped.
+    Raises ValueError if a pixel is NaN.
+    """
+    top = 2**bits - 1
+    pixels = frame.pixels[:1].to(torch.promote_types(frame.pixels.dtype, torch.float32))
+    if bool(pixels.isnan().any()):
+        raise ValueError("the picture holds pixels that are no number (NaN)")
+    scaled = pixels if frame.signal.levels == "dn" else pixels * top
+    rounded = torch.floor(scaled + 0.5).clamp(0, top).to("cpu").numpy()
+    return _rows(rounded.astype(np.uint8 if bits == 8 else np.uint16))
+
+
+def _rows(planes: NDArray[Any]) -> NDArray[Any]:
+    """(1, C, H, W) as (H, W, C), or (H, W) where C is 1."""
+    return np.ascontiguousarray(planes[0, 0] if planes.shape[1] == 1 else planes[0].transpose(1, 2, 0))
 
 
 def _npy(frame: Frame) -> bytes:
-    pixels = frame.pixels[0].to("cpu", torch.float32).numpy()
     buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0)))
+    np.save(buffer, _rows(frame.pixels[:1].to("cpu", torch.float32).numpy()))
     return buffer.getvalue()
 
 

@@ -19,7 +19,11 @@ Level = Annotated[float, Field(ge=0, le=65535)]
 
 
 class Headerless(Reader):
-    """Reads files that hold one mosaic's samples, row by row, and nothing else, in digital numbers."""
+    """Reads files that hold one mosaic's samples, row by row, and nothing else, in digital numbers.
+
+    A file that is too short is refused; bytes after the last sample, and samples that need more bits than said, are
+    noted.
+    """
 
     signal = RAW
     facts = frozenset({"black_level", "white_level"})
@@ -47,14 +51,20 @@ class Headerless(Reader):
 
         @model_validator(mode="after")
         def _levels(self) -> Headerless.Params:
+            if self.bits > (room := 8 * np.dtype(self.dtype).itemsize):
+                raise ValueError(f"a sample of dtype {self.dtype} has {room} bits; {self.bits} do not fit into it")
             sites = sum(len(row) for row in cfa_rows(self.cfa))
             black = self.black if isinstance(self.black, tuple) else (self.black,)
             if len(black) not in (1, sites):
                 raise ValueError(f"black has {len(black)} levels; the CFA {self.cfa} has {sites} sites")
-            white = 2**self.bits - 1 if self.white is None else self.white
-            if white <= max(black):
-                raise ValueError(f"white level {white} must lie above black level {max(black)}")
+            white, top = self.white_level, 2**self.bits - 1
+            if not max(black) < white <= top:
+                raise ValueError(f"white level {white:g} must lie above black level {max(black):g}, up to {top}")
             return self
+
+        @property
+        def white_level(self) -> float:
+            return 2.0**self.bits - 1 if self.white is None else self.white
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
@@ -64,28 +74,35 @@ class Headerless(Reader):
 
     def read(self, item: Item) -> Reading:
         p = self.params
-        path = Path(item.path)
-        needed = p.offset + p.width * p.height * np.dtype(p.dtype).itemsize
+        path, count = Path(item.path), p.width * p.height
+        needed = p.offset + count * np.dtype(p.dtype).itemsize
         try:
             found = path.stat().st_size
-            if found < needed:
-                raise InputFault(f"holds {found} bytes; {p.width}x{p.height} samples of {p.dtype} need {needed}")
             with path.open("rb") as file:
-                data = np.fromfile(file, dtype=p.dtype, count=p.width * p.height, offset=p.offset)
+                file.seek(p.offset)
+                samples = np.fromfile(file, dtype=p.dtype, count=count)
         except OSError as error:
-            raise InputFault(f"can't read the file: {error.strerror}") from None
-        notes = (f"{found - needed} bytes after the last sample ignored",) if found > needed else ()
-        pixels = torch.from_numpy(data.reshape(1, 1, p.height, p.width).astype(np.float32))
+            raise InputFault(f"can't read the file: {error.strerror or error}") from None
+        if samples.size < count:
+            raise InputFault(f"holds {found} bytes; {p.width}x{p.height} samples of {p.dtype} need {needed}")
+        notes = [f"{found - needed} bytes after the last sample ignored"] if found > needed else []
+        if excess := int(np.count_nonzero(samples >= 2**p.bits)):
+            notes.append(f"{excess} samples need more than {p.bits} bits: are bits, dtype and offset right?")
+        pixels = torch.from_numpy(samples.astype(np.float32).reshape(1, 1, p.height, p.width))
+        return Reading(Frame(pixels, self.signal, Capture(self._facts()), (item.key,)), tuple(notes))
+
+    def _facts(self) -> dict[str, torch.Tensor]:
+        p = self.params
         rows = cfa_rows(p.cfa)
-        shape = (1, 1, len(rows), len(rows[0]))
-        black = torch.tensor(p.black, dtype=torch.float32).reshape(
-            shape if isinstance(p.black, tuple) and len(p.black) > 1 else (1, 1, 1, 1)
-        )
-        white = torch.full((1, 1, 1, 1), 2.0**p.bits - 1 if p.white is None else p.white)
-        facts = {"black_level": black.expand(shape).clone(), "white_level": white.expand(shape).clone()}
+        sites = torch.empty(1, 1, len(rows), len(rows[0]))
+        black = torch.tensor(p.black, dtype=sites.dtype)
+        facts = {
+            "black_level": black.expand(sites.numel()).reshape(sites.shape).clone(),
+            "white_level": torch.full_like(sites, p.white_level),
+        }
         if p.wb_gains is not None:
-            gains = torch.tensor(p.wb_gains, dtype=torch.float32).reshape(1, 3, 1, 1)
+            gains = torch.tensor(p.wb_gains, dtype=sites.dtype).reshape(1, 3, 1, 1)
             facts["wb_gains"] = gains / gains.amin()
         if p.ccm is not None:
-            facts["ccm"] = torch.tensor(p.ccm, dtype=torch.float32)[None]
-        return Reading(Frame(pixels, self.signal, Capture(facts), (item.key,)), notes)
+            facts["ccm"] = torch.tensor(p.ccm, dtype=sites.dtype)[None]
+        return facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
@@ -35,22 +35,9 @@ class Raw(Reader):
     signal = replace(RAW, layout=OPEN)
     facts = frozenset({"black_level", "white_level", "wb_gains", "ccm"})
     suffixes = (
-        *(
-            ".dng",
-            ".nef",
-            ".nrw",
-            ".cr2",
-            ".cr3",
-            ".crw",
-            ".arw",
-            ".sr2",
-            ".srf",
-            ".raf",
-            ".rw2",
-            ".orf",
-            ".pef",
-        ),
-        *(".srw", ".rwl", ".3fr", ".fff", ".iiq", ".mos", ".mrw", ".erf", ".kdc", ".dcr", ".raw", ".x3f"),
+        *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf"),
+        *(".raf", ".rw2", ".orf", ".pef", ".srw", ".rwl", ".3fr", ".fff", ".iiq"),
+        *(".mos", ".mrw", ".erf", ".kdc", ".dcr", ".raw", ".x3f"),
     )
 
     class Params(PathParams):
@@ -62,16 +49,23 @@ class Raw(Reader):
         import rawpy
 
         try:
-            Path(item.path).open("rb").close()
-            dng = _dng(item.path)
+            # LibRaw does not say why it can't open a file. It is not given the open one: from a buffer it takes
+            # truncated samples for whole ones.
+            with Path(item.path).open("rb") as file:
+                dng = _dng(file)
             with rawpy.imread(item.path) as raw:
                 return self._reading(raw, dng, item)
+        except UnicodeEncodeError:
+            raise InputFault("LibRaw takes no file name that is not UTF-8: rename it") from None
         except rawpy.LibRawError as error:
-            reason = error.args[0] if error.args else error
-            text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else one_line(reason)
+            # rawpy passes on LibRaw's own bytes.
+            reason = error.args[0] if error.args else b""
+            text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) and reason else one_line(error)
             raise InputFault(f"LibRaw can't read it as a RAW file: {text}") from None
         except OSError as error:
             raise InputFault(f"can't read the file: {error.strerror or error}") from None
+        except (RuntimeError, MemoryError) as error:
+            raise InputFault(f"LibRaw does not give out its samples: {one_line(error)}") from None
 
     def _reading(self, raw: Any, dng: dict[str, Any], item: Item) -> Reading:
         import rawpy
@@ -85,7 +79,7 @@ class Raw(Reader):
         if letters[:3] != "RGB" or letters[3:] not in ("", "G"):
             raise InputFault(f"a sensor of other colours than red, green and blue; LibRaw calls them {letters}")
         if data.shape[:2] != (sizes.height, sizes.width):
-            raise InputFault("a sensor whose rows lie at 45 degrees (Super CCD), which is not read")
+            raise InputFault("its visible area does not fit its samples, as with rows at 45 degrees (Super CCD)")
         if sizes.pixel_aspect != 1:
             notes.append(f"pixels are not square: aspect {sizes.pixel_aspect:g}")
         if raw.raw_type == rawpy.RawType.Stack:
@@ -115,16 +109,16 @@ class Raw(Reader):
         return self._turned(frame, sizes.flip, notes)
 
     def _turned(self, frame: Frame, flip: int, notes: list[str]) -> Reading:
-        """Apply LibRaw's flip: 4 exchanges rows and columns, then 2 mirrors the rows' order and 1 the columns'."""
+        """Apply LibRaw's flip, which says where a turned pixel comes from: 4 exchanges row and column, then 2 counts
+        the rows from the end and 1 the columns."""
         if flip and not self.params.orient:
             notes.append(f"orientation {flip} (LibRaw's flip) left as it is")
         elif flip:
             notes.append(f"orientation {flip} (LibRaw's flip) applied")
-            # LibRaw says where a turned pixel comes from, so its mirrors come first and change places with the axes.
-            swap, mirror_y, mirror_x = bool(flip & 4), bool(flip & 2), bool(flip & 1)
-            if swap:
-                mirror_x, mirror_y = mirror_y, mirror_x
-            frame = frame.moved(Move(frame.size, transpose=swap, mirror_x=mirror_x, mirror_y=mirror_y))
+            rows, columns = bool(flip & 2), bool(flip & 1)
+            # A move exchanges the axes first, so then what mirrors the old rows mirrors the new columns.
+            mirror_x, mirror_y = (rows, columns) if flip & 4 else (columns, rows)
+            frame = frame.moved(Move(frame.size, transpose=bool(flip & 4), mirror_x=mirror_x, mirror_y=mirror_y))
         return Reading(frame, tuple(notes))
 
 
@@ -158,7 +152,7 @@ def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
     return np.asarray(levels.min() + moved - moved.min(), dtype=np.float32)
 
 
-def _dng(path: str) -> dict[str, Any]:
+def _dng(source: BinaryIO) -> dict[str, Any]:
     """What LibRaw does not tell of a DNG: the pattern of its black level, and where that begins. Else empty.
 
     Raises
@@ -170,7 +164,7 @@ def _dng(path: str) -> dict[str, Any]:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(source) as file:
             pages = [file.pages.first, *(file.pages.first.pages or ())]
             if "DNGVersion" not in pages[0].tags:
                 if "Make" not in pages[0].tags and not any("CFAPattern" in page.tags for page in pages):

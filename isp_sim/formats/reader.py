@@ -18,10 +18,10 @@ class InputFault(ValueError):
     """A picture, or a place where pictures should be, can't be read."""
 
 
-def one_line(reason: object) -> str:
+def one_line(error: BaseException) -> str:
     """What a decoder says is wrong, as one line; with the kind of error where its text alone says little."""
-    text = " ".join(str(reason).split())
-    return text if " " in text else f"{type(reason).__name__} {text}".rstrip()
+    text = " ".join(str(error).split())
+    return text if " " in text else f"{type(error).__name__} {text}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,35 @@ class Reader(ABC):
         self.params = params
 
     def items(self) -> list[Item]:
-        """The pictures, in order of their keys. Raises InputFault if there is none."""
+        """The pictures, in order of their keys: a file, or those below a folder whose names fit and are not hidden.
+
+        Raises InputFault if there is none.
+        """
         if self.params.path is None:
             raise InputFault("no input: give a file or folder with --input, or `path` under the recipe's `input`")
         root = Path(self.params.path)
+        try:
+            found = self._found(root)
+        except OSError as error:
+            raise InputFault(f"can't look into {root}: {error.strerror or error}") from None
+        return sorted(found, key=lambda item: item.key)
+
+    def _found(self, root: Path) -> list[Item]:
         if root.is_file():
             return [Item(root.name, str(root))]
         if not root.is_dir():
-            raise InputFault(f"input {root} does not exist")
+            kind = "is neither a file nor a folder" if root.exists() else "does not exist"
+            raise InputFault(f"input {root} {kind}")
         found = [
             Item(path.relative_to(root).as_posix(), str(path))
             for path in root.rglob("*")
             if path.suffix.lower() in self.suffixes
-            and path.is_file()
             and not any(part.startswith(".") for part in path.relative_to(root).parts)
+            and path.is_file()
         ]
         if not found:
             raise InputFault(f"no pictures in {root}: this reader looks for {', '.join(self.suffixes)}")
-        return sorted(found, key=lambda item: item.key)
+        return found
 
     @abstractmethod
     def read(self, item: Item) -> Reading:

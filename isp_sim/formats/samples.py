@@ -37,8 +37,12 @@ class Samples(Reader):
         import skimage.data
 
         folder = Path(skimage.data.__file__).parent
-        return [Item(name, str(folder / PHOTOS[name])) for name in sorted(self.params.names)]
+        return [Item(name, str(folder / PHOTOS[name])) for name in sorted(set(self.params.names))]
 
     def read(self, item: Item) -> Reading:
-        pixels, notes = decode(Path(item.path).read_bytes())
+        try:
+            data = Path(item.path).read_bytes()
+        except OSError as error:
+            raise InputFault(f"scikit-image comes without it: {error.strerror}") from None
+        pixels, notes = decode(data)
         return Reading(as_frame(pixels, item.key), tuple(notes))

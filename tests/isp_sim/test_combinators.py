@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isp_sim import recipe
-from isp_sim.pipeline import SignalFault, State, run_steps
+from isp_sim.pipeline import Run, SignalFault, State, run_steps
 from isp_sim.signal import Signal
 
 NOISE = "gaussian_noise: {sigma: {uniform: [0.1, 0.2]}}"
@@ -86,7 +86,15 @@ class TestEvery:
         ]  # fmt: skip
 
     def test_faults_inside_have_their_line(self):
-        text = "version: 1\nstages:\n  - one_of:\n      - jpeg:\n          quality: 0\n      - [clip,\n         {jpge: {}}]\n"
+        text = """\
+version: 1
+stages:
+  - one_of:
+      - jpeg:
+          quality: 0
+      - [clip,
+         {jpge: {}}]
+"""
         with pytest.raises(recipe.RecipeError) as caught:
             recipe.parse(text)
         assert [fault.line for fault in caught.value.faults] == [5, 7]
@@ -235,8 +243,6 @@ class TestShuffle:
 
 def test_an_error_at_run_time_names_the_step(tools):
     steps = parse("maybe: {p: 1, stages: [srgb_eotf, srgb_oetf]}").pipeline.steps
-    from isp_sim.pipeline import Run
-
+    frame = tools.picture(Signal(transfer="linear"), batch=1, size=(2, 2))
     with pytest.raises(SignalFault, match="srgb_eotf needs transfer srgb, found linear"):
-        frame = tools.picture(Signal(transfer="linear"), batch=1, size=(2, 2))
         run_steps(steps, frame, Run(1, values=[{}]))

@@ -39,9 +39,15 @@ bounded = st.one_of(
     st.builds(lambda v: {"loguniform": v}, positive_pairs),
     st.builds(lambda v: {"randint": v}, whole_pairs),
     st.builds(
-        lambda m, s, e: {"truncated_normal": {"mean": m, "sd": s, "low": e[0], "high": e[1]}}, numbers, spreads, pairs
+        lambda m, s, e: {"truncated_normal": {"mean": m, "sd": s, "low": e[0], "high": e[1]}},
+        numbers,
+        spreads,
+        pairs,
     ),
-    st.builds(lambda v: {"choice": v}, st.lists(st.one_of(numbers, st.text(), st.booleans()), min_size=1, max_size=4)),
+    st.builds(
+        lambda v: {"choice": v},
+        st.lists(st.one_of(numbers, st.text(), st.booleans()), min_size=1, max_size=4),
+    ),
     st.builds(
         lambda v: {"choice": {"values": [a for a, _ in v], "weights": [b for _, b in v]}},
         st.lists(st.tuples(numbers, st.floats(0.1, 9)), min_size=1, max_size=4),
@@ -107,7 +113,10 @@ class TestParsing:
             ({"linear": {"of": "shot", "slope": 1}}, "needs intercept"),
             ({"log_linear": {"of": "shot", "slope": 1, "intercept": 0}}, "name the log_base"),
             ({"log_linear": {"of": "shot", "slope": 1, "intercept": 0, "log_base": 3}}, "one of e, 2 and 10"),
-            ({"log_linear": {"of": "shot", "slope": 1, "intercept": 0, "log_base": [2]}}, "one of e, 2 and 10"),
+            (
+                {"log_linear": {"of": "shot", "slope": 1, "intercept": 0, "log_base": [2]}},
+                "one of e, 2 and 10",
+            ),
             ({"log_linear": 3}, "name the log_base"),
         ],
     )
@@ -125,7 +134,18 @@ class TestParsing:
                     st.lists(inner, max_size=4),
                     st.dictionaries(
                         st.sampled_from(
-                            ["of", "slope", "intercept", "sd", "log_base", "low", "high", "mean", "values", "weights"]
+                            [
+                                "of",
+                                "slope",
+                                "intercept",
+                                "sd",
+                                "log_base",
+                                "low",
+                                "high",
+                                "mean",
+                                "values",
+                                "weights",
+                            ]
                         ),
                         inner,
                         max_size=5,
@@ -299,7 +319,10 @@ class TestLines:
 
 
 class TestPick:
-    @given(st.lists(st.floats(0, 10), min_size=1, max_size=6).filter(lambda w: sum(w) > 1e-3), st.floats(0, 1 - 2**-53))
+    @given(
+        st.lists(st.floats(0, 10), min_size=1, max_size=6).filter(lambda w: sum(w) > 1e-3),
+        st.floats(0, 1 - 2**-53),
+    )
     def test_the_branch_whose_share_holds_the_number(self, weights, u):
         index = pick(Fixed(u), tuple(weights))
         assert weights[index] > 0 or math.isclose(u, 1)

@@ -245,7 +245,9 @@ class TestSelectAndJoin:
             return Frame(torch.zeros(1, 3, 2, 2), Signal(), keys=(key,), **more)
 
         has = part(
-            "b", capture=Capture({"iso": torch.full((1, 1, 1, 1), 800.0)}), maps={"sigma": torch.ones(1, 1, 2, 2)}
+            "b",
+            capture=Capture({"iso": torch.full((1, 1, 1, 1), 800.0)}),
+            maps={"sigma": torch.ones(1, 1, 2, 2)},
         )
         joined = Frame.join([([1], has), ([0], part("a"))])
         assert joined.keys == ("a", "b")

@@ -75,7 +75,16 @@ class TestValues:
 
 
 class TestLines:
-    TEXT = "# comment\nversion: 1\nstages:\n  - mosaic:\n      cfa: RGGB\n\n  - jpeg: {quality: {randint: [10,\n      30]}}\n"
+    TEXT = """\
+# comment
+version: 1
+stages:
+  - mosaic:
+      cfa: RGGB
+
+  - jpeg: {quality: {randint: [10,
+      30]}}
+"""
 
     def test_every_value_has_its_line(self):
         document = parse(self.TEXT)

@@ -1,11 +1,11 @@
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from isp_sim.parameters import ParameterFaults, Parameters, StageParams, Static, Structural, bounds, collate
 from isp_sim.randomness import generator
@@ -23,6 +23,14 @@ class Model(StageParams):
     flag: bool = Field(False, description="flag")
     kernel: Annotated[int, Structural] = Field(3, ge=1, le=31, description="[px]")
     space: Annotated[str, Static] = Field("srgb", description="space")
+    knots: tuple[float, ...] = Field((0.0, 1.0), description="[1]")
+
+    @field_validator("knots")
+    @classmethod
+    def _rise(cls, knots):
+        if sorted(set(knots)) != list(knots):
+            raise ValueError("knots must rise")
+        return knots
 
 
 class Ordered(StageParams):
@@ -144,7 +152,13 @@ class TestBind:
 
     def test_every_fault_at_once(self):
         found = faults({"strength": 2, "gains": [0, 1, {"uniform": [1, 99]}], "cuont": 3, "mode": {"choice": ["a"]}})
-        assert {path for path, _ in found} == {("strength",), ("gains", 0), ("gains", 2), ("cuont",), ("mode",)}
+        assert {path for path, _ in found} == {
+            ("strength",),
+            ("gains", 0),
+            ("gains", 2),
+            ("cuont",),
+            ("mode",),
+        }
 
     def test_a_rule_between_parameters_holds_for_the_ends_too(self):
         assert faults({"low": 0.5, "high": 0.5}, Ordered)[0][0] == ()
@@ -156,6 +170,13 @@ class TestBind:
         ((path, message),) = faults({"low": {"uniform": [0, 0.6]}, "high": {"uniform": [0.5, 1]}}, Ordered)
         assert path == ("low",)
         assert Parameters.bind(Ordered, {"low": {"uniform": [0, 0.4]}, "high": {"uniform": [0.5, 1]}}).laws
+        # a rule inside one parameter
+        ((path, message),) = faults({"knots": [0, {"uniform": [0.2, 0.9]}, 0.5, 1]})
+        assert path == ("knots", 1)
+        assert "must rise" in message
+        assert "upper end" in message
+        assert Parameters.bind(Model, {"knots": [0, {"uniform": [0.2, 0.4]}, 0.5, 1]}).laws
+        # where one follows from the other, the ends of both do not meet
         follows = {"linear": {"of": "low", "slope": 1, "intercept": 0.1}}
         assert Parameters.bind(Ordered, {"low": {"uniform": [0, 0.6]}, "high": follows}).laws
 
@@ -177,7 +198,7 @@ class TestBind:
 
 
 class TestDependence:
-    LINE = {"linear": {"of": "strength", "slope": 1.5, "intercept": 0.1}}
+    LINE: ClassVar = {"linear": {"of": "strength", "slope": 1.5, "intercept": 0.1}}
 
     def test_the_other_is_drawn_first_whatever_the_order(self):
         for node in (
@@ -192,7 +213,10 @@ class TestDependence:
 
     def test_its_ends_follow_from_the_other_s(self):
         ((path, message),) = faults(
-            {"scatter": {"linear": {"of": "strength", "slope": 4, "intercept": 0}}, "strength": {"uniform": [0, 1]}}
+            {
+                "scatter": {"linear": {"of": "strength", "slope": 4, "intercept": 0}},
+                "strength": {"uniform": [0, 1]},
+            }
         )
         assert path == ("scatter",)
         assert "4.0" in message
@@ -214,7 +238,7 @@ class TestDependence:
 
 
 class TestDraw:
-    NODE = {"strength": {"uniform": [0, 1]}, "gains": [{"uniform": [1, 2]}, 1, {"uniform": [1, 2]}]}
+    NODE: ClassVar = {"strength": {"uniform": [0, 1]}, "gains": [{"uniform": [1, 2]}, 1, {"uniform": [1, 2]}]}
 
     def test_one_draw_does_not_move_another(self):
         full = Parameters.bind(Model, self.NODE).draw(rng("a"))
@@ -242,7 +266,10 @@ class TestResolved:
             None,
             {"strength": 0.5, "flag": True},
             {"strength": {"normal": [0.5, 1]}, "gains": [{"loguniform": [1, 2]}, 1, 2]},
-            {"count": {"randint": [1, 3]}, "mode": {"choice": {"values": ["fast", "slow"], "weights": [1, 2]}}},
+            {
+                "count": {"randint": [1, 3]},
+                "mode": {"choice": {"values": ["fast", "slow"], "weights": [1, 2]}},
+            },
             {"gains": {"choice": [[1, 1, 1], [2, 1, 2]]}},
             {"scatter": {"log_linear": {"of": "strength", "slope": 1, "intercept": -1, "sd": 0.1, "log_base": "e"}}},
         ],
@@ -266,7 +293,12 @@ class TestCollate:
 
     def test_ready_to_broadcast(self):
         p = self.one(scatter=0.5)
-        shapes = {"strength": (2, 1, 1, 1), "scatter": (2, 1, 1, 1), "count": (2, 1, 1, 1), "gains": (2, 3, 1, 1)}
+        shapes = {
+            "strength": (2, 1, 1, 1),
+            "scatter": (2, 1, 1, 1),
+            "count": (2, 1, 1, 1),
+            "gains": (2, 3, 1, 1),
+        }
         for name, shape in {**shapes, "matrix": (2, 2, 2)}.items():
             assert getattr(p, name).shape == shape
             assert getattr(p, name).dtype == (torch.int64 if name == "count" else torch.float32)

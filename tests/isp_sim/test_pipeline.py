@@ -50,10 +50,9 @@ class TestCheck:
         assert after["demosaic"] == replace(CAMERA, white_balanced=True)
 
     def test_what_the_check_says_is_what_a_run_gives(self, tools):
-        chain = tools.chain(
-            ["unprocess", "mosaic", "shot_read_noise", "clip", {"quantise": {"bits": 10}}, "white_balance"]
-            + ["demosaic", "colour_matrix", "tone_curve", {"crop": {"height": 9, "width": 7}}, "srgb_oetf", "jpeg"]
-        )
+        entries = ["unprocess", "mosaic", "shot_read_noise", "clip", {"quantise": {"bits": 10}}, "white_balance"]
+        entries += ["demosaic", "colour_matrix", "tone_curve", {"crop": {"height": 9, "width": 7}}, "srgb_oetf", "jpeg"]
+        chain = tools.chain(entries)
         frame = tools.picture(Signal(bit_depth=8), size=(16, 19))
         signals, problems = chain.check(State(frame.signal))
         assert not messages(problems)
@@ -63,7 +62,8 @@ class TestCheck:
         _, problems = tools.chain(["mosaic"]).check(State(IMAGE))
         (message,) = messages(problems)
         assert "mosaic needs transfer linear, found srgb" in message
-        assert "srgb_eotf would give that" in message or "srgb_eotf and" in message
+        assert "srgb_eotf" in message
+        assert "would give that" in message
 
     def test_one_mistake_is_reported_once(self, tools):
         chain = tools.chain(["demosaic", "colour_matrix", "tone_curve", "srgb_oetf"])
@@ -179,10 +179,10 @@ class TestRun:
         assert not torch.equal(runs[0], runs[2])
 
     def test_global_generators_are_left_alone(self, tools):
-        before = np.random.get_state()[1].copy(), torch.get_rng_state()
-        tools.chain([*self.CHAIN, {"clip": {"low": {"uniform": [0, 0.1]}}}]).run(tools.picture(LINEAR, size=(4, 4)))
-        assert np.array_equal(np.random.get_state()[1], before[0])
-        assert torch.equal(torch.get_rng_state(), before[1])
+        before = tools.global_generators()
+        chain = tools.chain([*self.CHAIN, {"clip": {"low": {"uniform": [0, 0.1]}}}])
+        chain.run(tools.picture(LINEAR, size=(4, 4)))
+        assert tools.global_generators() == before
 
     def test_the_trace(self, tools):
         chain = tools.chain(self.CHAIN)
@@ -315,9 +315,13 @@ class TestFaultsOfAStage:
 class TestInverse:
     def test_undoes_a_chain_last_step_first(self, tools):
         chain = tools.chain(
-            [{"exposure": {"ev": 0.5}}, {"white_balance": {"gains": [2, 1, 1.5]}}]
-            + [{"colour_matrix": {"matrix": [[1.5, -0.3, -0.2], [-0.2, 1.4, -0.2], [0, -0.5, 1.5]]}}]
-            + [{"tone_curve": {"points": [[0, 0], [0.3, 0.5], [1, 1]]}}, "srgb_oetf"]
+            [
+                {"exposure": {"ev": 0.5}},
+                {"white_balance": {"gains": [2, 1, 1.5]}},
+                {"colour_matrix": {"matrix": [[1.5, -0.3, -0.2], [-0.2, 1.4, -0.2], [0, -0.5, 1.5]]}},
+                {"tone_curve": {"points": [[0, 0], [0.3, 0.5], [1, 1]]}},
+                "srgb_oetf",
+            ]
         )
         frame = tools.picture(CAMERA, size=(7, 5), dtype=torch.float64)
         developed = chain.run(frame).frame

@@ -71,6 +71,12 @@ class TestSignal:
         assert Signal(bit_depth=8) == Signal(bit_depth=8) != Signal(bit_depth=10)
         assert len({Signal(), Signal(), RAW}) == 2
 
+    def test_two_spellings_of_a_pattern_are_one_signal(self):
+        short, long = (Signal(layout="mosaic", cfa=cfa) for cfa in ("RGGB", "RG/GB"))
+        assert short == long
+        assert is_bayer(long.cfa)
+        assert cfa_rows(Signal(layout="mosaic", cfa=X_TRANS).cfa) == cfa_rows(X_TRANS)
+
     def test_changed_leaves_the_original(self):
         linear = IMAGE.changed({"transfer": "linear"})
         assert (linear.transfer, IMAGE.transfer) == ("linear", "srgb")

@@ -126,4 +126,4 @@ def test_a_recipe_from_photo_to_dng_and_back(tmp_path: Path) -> None:
     photo = skimage.data.coffee()
     error = developed[8:-8, 8:-8].astype(float) - photo[8:-8, 8:-8]
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 27
-    assert np.abs(error.mean(axis=(0, 1))).max() < 0.5
+    assert np.abs(error.mean(axis=(0, 1))).max() < 1  # LibRaw cuts off to 8 bits, which alone costs half a code

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isp_sim import elementary
+from isp_sim.elementary import apply_matrix, blockwise, power
+
+
+def bits(x):
+    return x.contiguous().numpy().tobytes()
+
+
+class TestPower:
+    @given(st.floats(0, 1e6), st.floats(0.05, 5))
+    def test_is_the_power(self, x, exponent):
+        found = power(torch.tensor([x], dtype=torch.float64), exponent).item()
+        assert found == pytest.approx(x**exponent, rel=1e-13, abs=1e-300)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("exponent", [1 / 2.4, 2.4])
+    def test_equal_bits_whatever_shape_and_stride(self, dtype, exponent):
+        x = torch.rand(4097, dtype=dtype) * 2
+        whole = power(x, exponent)
+        one_by_one = torch.stack([power(value, exponent) for value in x[:200]])
+        assert bits(one_by_one) == bits(whole[:200])
+        for part in (slice(1, None), slice(None, None, 3), slice(5, 14)):
+            assert bits(power(x[part], exponent)) == bits(whole[part])
+
+    def test_at_zero_and_below(self):
+        x = torch.tensor([0.0, -1.0, -0.0], requires_grad=True)
+        y = power(x, 0.4)
+        y.sum().backward()
+        assert y.tolist() == [0, 0, 0]
+        assert x.grad.tolist() == [0, 0, 0]
+
+    def test_an_exponent_a_sample(self):
+        x = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+        exponents = torch.tensor([0.5, 2.0], dtype=torch.float64).reshape(2, 1, 1, 1)
+        np.testing.assert_allclose(power(x, exponents), x.numpy() ** exponents.numpy(), rtol=1e-14)
+
+
+class TestApplyMatrix:
+    @pytest.mark.parametrize(("n", "m"), [(3, 3), (2, 3), (4, 1)])
+    def test_is_the_product(self, n, m):
+        x, matrix = torch.rand(2, m, 5, 7, dtype=torch.float64), torch.rand(2, n, m, dtype=torch.float64)
+        expected = np.einsum("bnm,bmyx->bnyx", matrix, x)
+        np.testing.assert_allclose(apply_matrix(x, matrix), expected, rtol=1e-14)
+
+    def test_equal_bits_whatever_the_batch(self):
+        x, matrix = torch.rand(5, 3, 33, 31), torch.rand(5, 3, 3)
+        whole = apply_matrix(x, matrix)
+        for i in range(5):
+            assert bits(apply_matrix(x[i : i + 1], matrix[i : i + 1])) == bits(whole[i : i + 1])
+
+
+class TestBlockwise:
+    """A pointwise function in blocks; the pictures here are larger than a block."""
+
+    @staticmethod
+    def function(x, table):
+        return torch.exp(-x * table[:, :1]) + torch.where(x > 0.5, torch.log1p(x), power(x.clamp_min(0), 0.4))
+
+    @pytest.mark.parametrize("layout", ["contiguous", "channels last", "every second"])
+    def test_equal_bits_as_in_one_piece(self, layout):
+        x = torch.rand(2, 3, 311, 307)
+        assert x[0].numel() > 2 * elementary.BLOCK
+        table = torch.rand(2, 1)
+        expected = self.function(x.reshape(2, -1), table).reshape(x.shape)
+        if layout == "channels last":
+            x = x.contiguous(memory_format=torch.channels_last)
+        if layout == "every second":
+            x = torch.stack([x, x], dim=-1).flatten(-2)[..., ::2]
+        threads = torch.get_num_threads()
+        try:
+            for count in (1, 2):
+                torch.set_num_threads(count)
+                assert bits(blockwise(self.function, x, table)) == bits(expected)
+        finally:
+            torch.set_num_threads(threads)
+        assert bits(blockwise(self.function, x[1:], table[1:])) == bits(expected[1:])
+
+    def test_gradients_pass(self):
+        x = torch.rand(1, 3, 301, 307, dtype=torch.float64, requires_grad=True)
+        assert x.numel() > elementary.BLOCK
+        blockwise(torch.square, x).sum().backward()
+        assert torch.equal(x.grad, 2 * x.detach())
+
+    def test_small_things(self):
+        assert blockwise(torch.square, torch.tensor(3.0)).item() == 9
+        assert blockwise(torch.square, torch.zeros(2, 0)).shape == (2, 0)
+
+    @pytest.mark.parametrize(
+        ("name", "transfer"), [("srgb_oetf", "linear"), ("srgb_eotf", "srgb"), ("tone_curve", "linear")]
+    )
+    def test_stages_on_a_large_picture(self, tools, name, transfer):
+        from isp_sim.signal import Signal
+
+        signal = Signal(transfer=transfer, reference="scene" if name == "tone_curve" else "display")
+        params = {"points": [[0, 0], [0.3, {"uniform": [0.4, 0.6]}], [1, 1]]} if name == "tone_curve" else None
+        tools.assert_engine_laws(name, tools.picture(signal, batch=2, size=(229, 231), low=-0.1, high=1.1), params)
