@@ -1714,23 +1714,25 @@ def _precision(s: _Subject) -> str | None:
 @_law(
     "gradient",
     "a differentiable stage has the gradient of what it computes, finite everywhere and not zero everywhere; one "
-    "that draws may have that of its mean; one that says differentiable = False has none",
+    "that draws may have that of its mean; one that says differentiable = False, or is_differentiable says so of its "
+    "parameters, has none",
     "detach, .data, NumPy or rounding on the way; a square root or power at 0, whose infinite slope turns into NaN; "
     "differentiable = False forgotten, or left over",
     after=_BITS,
     of=_BOTH,
 )
 def _gradient(s: _Subject) -> str | None:
-    if not s.stage.differentiable:
-        for setting in s.settings:
-            out, slope = _slope(s, setting, inside=True)
-            if slope is not None and bool((slope != 0).any()):
-                raise _Broken(
-                    f"{setting}: differentiable is False, yet a gradient of up to {slope.abs().max():.3g} flows"
-                )
+    sloped = [setting for setting in s.settings if s.stage.is_differentiable(setting.constants)]
+    for setting in s.settings:
+        if setting in sloped:
+            continue
+        out, slope = _slope(s, setting, inside=True)
+        if slope is not None and bool((slope != 0).any()):
+            raise _Broken(f"{setting}: differentiable is False, yet a gradient of up to {slope.abs().max():.3g} flows")
+    if not sloped:
         return "none flows, as declared"
     flat, in_the_mean, checked = True, False, 0
-    for setting in s.settings:
+    for setting in sloped:
         for inside in (True, False):
             out, slope = _slope(s, setting, inside)
             if slope is None:
