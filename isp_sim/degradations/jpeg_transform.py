@@ -20,7 +20,7 @@ Tables = Sequence[Sequence[int]]
 """Quantisation steps of luma and of chroma, 64 numbers each, row by row (not in zigzag order)."""
 Rounding = Callable[[Tensor], Tensor]
 
-SUBSAMPLING: Final = {"4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2)}
+FACTORS: Final = {"4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2)}
 """How many luma samples a chroma sample covers: across, down."""
 SIZE: Final = 8
 CENTRE: Final = 128
@@ -113,8 +113,8 @@ def straight_through(x: Tensor) -> Tensor:
 def _descale(x: Tensor, bits: int, bias: int | Tensor | None = None) -> Tensor:
     """x / 2**bits: whole numbers are rounded, halves upwards unless `bias` is another; others stay as they are."""
     if x.is_floating_point():
-        return x / 2**bits
-    return (x + (1 << bits >> 1 if bias is None else bias)) >> bits
+        return x / (1 << bits)
+    return (x + (1 << (bits - 1) if bias is None else bias)) >> bits
 
 
 # -- colour ----------------------------------------------------------------------------------------------------
@@ -206,9 +206,7 @@ def upsample(planes: Tensor, across: int, down: int) -> Tensor:
         x = _interleaved(3 * x + above, 3 * x + below, -2)
     before, after = _neighbours(x, -1)
     biases = (8, 7) if down == 2 else (1, 2)
-    even, odd = (
-        _descale(3 * x + next_, 2 * down, bias) for next_, bias in zip((before, after), biases, strict=True)
-    )
+    even, odd = (_descale(3 * x + next_, 2 * down, bias) for next_, bias in zip((before, after), biases, strict=True))
     return _interleaved(even, odd, -1)
 
 
@@ -345,7 +343,7 @@ def jpeg(rgb: Tensor, tables: Tensor, subsampling: str, rounding: Rounding | Non
     [128]
     """
     height, width = rgb.shape[-2:]
-    across, down = SUBSAMPLING[subsampling]
+    across, down = FACTORS[subsampling]
     ycbcr = rgb_to_ycbcr(rgb)
     steps = tables.to(rgb.dtype)
     luma = _through(downsample(ycbcr[:, :1], 1, 1), _steps(steps, 0), rounding)
