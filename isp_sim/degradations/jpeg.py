@@ -41,8 +41,8 @@ def compress(
         Quantisation steps of luma and chroma in place of those of the quality: 64 each, row by row.
     """
     buffer = io.BytesIO()
-    # Pillow multiplies tables by the quality in percent
-    steps: dict[str, Any] = {"quality": quality} if tables is None else {"quality": 100, "qtables": list(tables)}
+    # with both, Pillow scales the tables by the quality
+    steps: dict[str, Any] = {"quality": quality} if tables is None else {"qtables": list(tables)}
     Image.fromarray(image).save(buffer, "JPEG", subsampling=SUBSAMPLING[subsampling], **steps)
     return buffer.getvalue()
 
