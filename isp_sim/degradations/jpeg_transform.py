@@ -89,8 +89,8 @@ def custom_tables(tables: Tables, batch: int, device: torch.device | None = None
 def smooth_rounding(x: Tensor, order: int) -> Tensor:
     """The nearest whole number r, plus u (2u)**(2 order) with u = x - r: continuous, with a continuous slope.
 
-    The slope is 0 at whole numbers and 2 order + 1 half-way between them. Order 0 is x itself, and the higher the
-    order, the closer to rounding. Any real number in, any out.
+    From order 1 on, the slope is 0 at whole numbers and 2 order + 1 half-way between them. Order 0 is x itself, and
+    the higher the order, the closer to rounding. Any real number in, any out.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def smooth_rounding(x: Tensor, order: int) -> Tensor:
 
 def straight_through(x: Tensor) -> Tensor:
     """The nearest whole number, halves upwards, with the gradient of x: another function's, on purpose."""
-    return x + (torch.floor(x + 0.5) - x).detach()
+    return torch.floor(x + 0.5).detach() + (x - x.detach())
 
 
 def _descale(x: Tensor, bits: int, bias: int | Tensor | None = None) -> Tensor:
