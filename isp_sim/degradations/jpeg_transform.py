@@ -312,7 +312,11 @@ def quantise(coefficients: Tensor, steps: Tensor, rounding: Rounding | None = No
 
 
 def _through(planes: Tensor, steps: Tensor, rounding: Rounding | None) -> Tensor:
-    """Planes of whole blocks after transform, quantisation and back; clips to 0 to 255."""
+    """Planes of whole blocks after transform, quantisation and back; clips to 0 to 255.
+
+    Coarse tables can send samples beyond -512 or 511. They saturate here, as in libjpeg-turbo's vector code; its plain
+    C looks them up modulo 1024.
+    """
     levels = quantise(forward_dct(_blocks(planes) - CENTRE), steps, rounding)
     return (_planes(inverse_dct(levels * steps)) + CENTRE).clamp(0, TOP)
 
