@@ -271,11 +271,9 @@ def _text(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_text, value)) + "]"
-    return (
-        {None: "-", True: "true", False: "false"}.get(value, str(value))
-        if not isinstance(value, float)
-        else f"{value:g}"
-    )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @app.command()
@@ -356,7 +354,8 @@ def _facts(plugin: Any) -> Iterator[tuple[str, str]]:
         gives = ", ".join(f"{k} {v}" for k, v in plugin.gives.items() if v != "?")
         yield "needs", needs or "any signal"
         yield "gives", gives or "the signal it got"
-        yield "differentiable", "yes" if plugin.differentiable else "no"
+        depends = plugin.is_differentiable is not Stage.is_differentiable
+        yield "differentiable", "depends on parameters" if depends else "yes" if plugin.differentiable else "no"
         yield "invertible", "yes" if plugin.is_invertible() else "no"
     for fact in ("preserves_samples", "linear", "border"):
         if hasattr(plugin, fact):

@@ -50,7 +50,7 @@ class Stage(ABC):
     writes: ClassVar[tuple[str, ...]] = ()
     """Facts of the capture that it sets."""
     differentiable: ClassVar[bool] = True
-    """Whether gradients flow from the output to the pixels."""
+    """Whether gradients flow from the output to the pixels; see `is_differentiable`."""
     keeps_codes: ClassVar[bool] = False
     """Whether quantised pixels stay on their codes."""
     halo: ClassVar[int | None] = None
@@ -101,6 +101,10 @@ class Stage(ABC):
         accepted = self.requirement(p).accepted
         known = {name: accepted[name][0] for name in self.gives if name in accepted and name != "bit_depth"}
         return signal.changed({"bit_depth": None, **known})
+
+    def is_differentiable(self, p: StageParams) -> bool:
+        """Whether gradients flow from the output to the pixels, where that depends on the parameters."""
+        return self.differentiable
 
     def facts_read(self, p: StageParams) -> tuple[str, ...]:
         """The facts it can't do without, where that depends on the parameters."""

@@ -141,8 +141,10 @@ def assert_gradient(name, frame, params=None, *, eps=1e-6):
     import torch
 
     from isp_sim import registry
+    from isp_sim.parameters import Parameters
 
-    assert registry.load(name, *registry.STAGE_GROUPS).differentiable
+    plugin = registry.load(name, *registry.STAGE_GROUPS)
+    assert plugin().is_differentiable(Parameters.bind(plugin.Params, params).constants)
     pixels = frame.pixels.to(torch.float64).requires_grad_()
 
     def function(x):

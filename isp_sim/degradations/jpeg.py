@@ -1,9 +1,10 @@
-"""JPEG compression by libjpeg-turbo."""
+"""JPEG compression: by libjpeg-turbo, by whole numbers in torch that round as it does, or differentiable."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import torch
@@ -12,16 +13,22 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
+from isp_sim.degradations import jpeg_transform
 from isp_sim.frame import Frame
-from isp_sim.parameters import StageParams
+from isp_sim.parameters import StageParams, Static, Structural
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
 from isp_sim.stage import Degradation
 
 SUBSAMPLING: Final = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
+Step = Annotated[int, Field(ge=1, le=255)]
+Table = Annotated[tuple[Step, ...], Field(min_length=64, max_length=64)]
 
-def compress(image: NDArray[np.uint8], quality: int, subsampling: str) -> bytes:
+
+def compress(
+    image: NDArray[np.uint8], quality: int, subsampling: str, tables: jpeg_transform.Tables | None = None
+) -> bytes:
     """A baseline JPEG file of image (H, W, 3), sRGB code values.
 
     Parameters
@@ -30,9 +37,13 @@ def compress(image: NDArray[np.uint8], quality: int, subsampling: str) -> bytes:
         IJG quality factor, 1 to 100.
     subsampling
         Of chroma: ``4:4:4``, ``4:2:2`` or ``4:2:0``.
+    tables
+        Quantisation steps of luma and chroma in place of those of the quality: 64 each, row by row.
     """
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=SUBSAMPLING[subsampling])
+    # with both, Pillow scales the tables by the quality
+    steps: dict[str, Any] = {"quality": quality} if tables is None else {"qtables": list(tables)}
+    Image.fromarray(image).save(buffer, "JPEG", subsampling=SUBSAMPLING[subsampling], **steps)
     return buffer.getvalue()
 
 
@@ -43,27 +54,66 @@ def decompress(data: bytes) -> NDArray[np.uint8]:
 
 
 class JPEG(Degradation):
-    """Compresses and decompresses with libjpeg-turbo, through Pillow. sRGB code values in [0, 1]; clips.
+    """Compresses and decompresses, once or again and again. sRGB code values in [0, 1]; clips.
 
-    Pixels are rounded to 8 bits first, as an encoder must. On another version of libjpeg-turbo, or with libjpeg 7
-    or later, single code values may differ.
+    Mode ``exact`` is libjpeg-turbo itself, through Pillow, on the CPU. Mode ``rounding`` gives the same bits on any
+    device, a whole batch at once. Both round pixels to 8 bits before and after, as a codec must. On another version
+    of libjpeg-turbo, or with libjpeg 7 or later, single code values of ``exact`` may differ.
+
+    Mode ``soft`` is differentiable: floating point, where nothing rounds but the quantisation of the coefficients,
+    and that by `isp_sim.degradations.jpeg_transform.smooth_rounding`. On photos its PSNR against ``exact`` is about
+    37 dB at quality 10, 43 dB at 75 and 47 dB at 95.
     """
 
     needs = Signal.where(layout="rgb", levels="unit", transfer="srgb")
-    gives = Signal.change(bit_depth=8)
     differentiable = False
-    source = "ITU-T T.81 [T81]; libjpeg-turbo [libjpegturbo]"
+    source = "ITU-T T.81 [T81]; libjpeg-turbo [libjpegturbo]; Loeffler, Ligtenberg and Moschytz 1989 [Loeffler1989]"
 
     class Params(StageParams):
-        quality: int = Field(75, ge=1, le=100, description="quality factor of the IJG [1]")
+        quality: int = Field(
+            75, ge=1, le=100, description="quality factor of the IJG [1]; no effect if tables are given"
+        )
         subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = Field("4:2:0", description="chroma subsampling")
+        mode: Annotated[Literal["exact", "rounding", "soft"], Static] = Field(
+            "exact", description="exact: libjpeg-turbo; rounding: its bits, in torch; soft: differentiable"
+        )
+        tables: Annotated[tuple[Table, Table] | None, Static] = Field(
+            None, description="quantisation steps of luma and chroma, 64 each, row by row [code value]"
+        )
+        generations: Annotated[int, Structural] = Field(
+            1, ge=1, le=50, examples=[2, 3], description="how often the picture is compressed [1]"
+        )
+        sharpness: Annotated[int, Structural] = Field(
+            4, ge=0, le=20, description="of mode soft: order of the smooth rounding, 0 for none [1]"
+        )
+
+    def is_differentiable(self, p: Any) -> bool:
+        return bool(p.mode == "soft")
+
+    def output_signal(self, signal: Signal, p: Any) -> Signal:
+        return signal.changed({"bit_depth": None if p.mode == "soft" else 8})
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        codes = torch.floor(frame.pixels.clamp(0, 1) * 255 + 0.5).to("cpu", torch.uint8).permute(0, 2, 3, 1)
-        decoded = np.stack(
-            [
-                decompress(compress(np.ascontiguousarray(image), int(quality), p.subsampling))
-                for image, quality in zip(codes.numpy(), p.quality.flatten().tolist(), strict=True)
-            ]
-        )
-        return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(frame.pixels) / 255
+        x = frame.pixels.clamp(0, 1) * jpeg_transform.TOP
+        if p.mode == "exact":
+            return _by_codec(torch.floor(x + 0.5), p) / jpeg_transform.TOP
+        if p.tables is None:
+            tables = jpeg_transform.quality_tables(p.quality)
+        else:
+            tables = jpeg_transform.custom_tables(p.tables, frame.batch, x.device)
+        rounding = partial(jpeg_transform.smooth_rounding, order=p.sharpness)
+        x = x if p.mode == "soft" else torch.floor(x + 0.5).to(torch.int32)
+        for _ in range(p.generations):
+            x = jpeg_transform.jpeg(x, tables, p.subsampling, rounding)
+        return x.to(frame.pixels.dtype) / jpeg_transform.TOP
+
+
+def _by_codec(codes: Tensor, p: Any) -> Tensor:
+    """Code values (B, 3, H, W) after libjpeg-turbo, one picture after the other."""
+    pictures = []
+    images = codes.detach().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+    for image, quality in zip(images, p.quality.flatten().tolist(), strict=True):
+        for _ in range(p.generations):
+            image = decompress(compress(np.ascontiguousarray(image), int(quality), p.subsampling, p.tables))
+        pictures.append(image)
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(codes)

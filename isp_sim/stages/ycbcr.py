@@ -80,7 +80,9 @@ class RGBToYCbCr(Stage):
     gives = Signal.change(layout="ycbcr")
     halo = 0
     source = "ITU-R BT.601-7 [BT601]; ITU-R BT.709-6 [BT709]; ITU-R BT.2020-2 [BT2020]"
-    Params = _Params
+
+    class Params(_Params):
+        """Which weights, which codes."""
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return rgb_to_ycbcr(frame.pixels, p.standard, p.range)
@@ -96,7 +98,9 @@ class YCbCrToRGB(Stage):
     gives = Signal.change(layout="rgb")
     halo = 0
     source = "ITU-R BT.601-7 [BT601]; ITU-R BT.709-6 [BT709]; ITU-R BT.2020-2 [BT2020]"
-    Params = _Params
+
+    class Params(_Params):
+        """Which weights, which codes."""
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return ycbcr_to_rgb(frame.pixels, p.standard, p.range)

@@ -79,21 +79,24 @@ def precision(s: Subject) -> str | None:
 @law(
     "gradient",
     "a differentiable stage has the gradient of what it computes, finite everywhere and not zero everywhere; where it "
-    "draws, that of its mean will do; a stage that says differentiable = False has none",
+    "draws, that of its mean will do; one that says differentiable = False, or is_differentiable says so of its "
+    "parameters, has none",
     "detach, .data, NumPy or rounding on the way; a square root or power at 0, whose infinite slope turns into NaN; "
     "differentiable = False forgotten, or left over",
     after=BITS,
 )
 def gradient(s: Subject) -> str | None:
-    if not s.stage.differentiable:
-        for setting in s.settings:
+    sloped = [setting for setting in s.settings if s.stage.is_differentiable(setting.constants)]
+    for setting in s.settings:
+        if setting not in sloped:
             slope = _slope(s, setting, inside=True)
             if slope is not None and bool((slope != 0).any()):
                 raise Broken(f"{setting}: differentiable is False, yet slopes of up to {slope.abs().max():.3g} flow")
+    if not sloped:
         return "none flows, as declared"
     remarks: dict[str, None] = {}
     flat = True
-    for setting in s.settings:
+    for setting in sloped:
         for inside in (True, False):
             slope = _slope(s, setting, inside)
             if slope is None:

@@ -167,6 +167,27 @@ class TestRun:
         outcome = tools.chain(twice, ids=["first", "second"]).run(tools.picture(LINEAR, size=(4, 4)))
         for values in outcome.values:
             assert values["first"]["sigma"] != values["second"]["sigma"]
+        fixed = [{"gaussian_noise": {"sigma": 0.1}}] * 2
+        dark = replace(tools.picture(LINEAR, size=(4, 4)), pixels=torch.zeros(3, 3, 4, 4))
+        seen = []
+        tools.chain(fixed, ids=["first", "second"]).run(dark, watch=lambda step, frame: seen.append(frame.pixels))
+        assert not torch.allclose(seen[1], 2 * seen[0])
+
+    def test_a_batch_that_is_split_draws_for_its_own_samples(self):
+        class Split(Plain):
+            class Params(StageParams):
+                kind: str = Field("a", description="splits the batch")
+
+            def apply(self, frame, p, rng):
+                assert rng.keys == frame.keys
+                return rng.normal(frame.pixels)
+
+        frame = Frame(torch.zeros(6, 3, 2, 2), IMAGE, keys=tuple("abcdef"))
+        chain = pipeline(Split, split={"kind": {"choice": ["a", "b", "c"]}})
+        whole = chain.run(frame)
+        assert len({values["split"]["kind"] for values in whole.values}) > 1
+        for i in range(6):
+            assert torch.equal(chain.run(frame.select([i])).frame.pixels[0], whole.frame.pixels[i])
 
     def test_seed_and_view_change_the_draws(self, tools):
         frame = tools.picture(LINEAR, batch=1, size=(4, 4))

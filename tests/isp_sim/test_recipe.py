@@ -257,6 +257,10 @@ class TestResolved:
         assert resolved["stages"][11]["maybe"]["stages"][0]["jpeg"] == {
             "quality": {"randint": [10, 30]},
             "subsampling": "4:2:0",
+            "mode": "exact",
+            "tables": None,
+            "generations": 1,
+            "sharpness": 4,
         }
         assert resolved["input"] == {"reader": "images", "path": "photos/", "orient": True}
         assert resolved["output"]["bits"] is None

@@ -45,6 +45,8 @@ class TestLaw:
         tools.assert_mean(z, 0, 1)
         tools.assert_unit_variance(z)
         tools.assert_law(z.ravel()[:20_000], stats.norm())
+        for far in (2, 3, 4):
+            tools.assert_count((np.abs(z) > far).sum(), z.size, 2 * stats.norm.sf(far))
 
     def test_whatever_the_signal(self, tools):
         for value in (0.0, 0.5, 1.0):

@@ -105,6 +105,14 @@ class TestSpline:
         assert spline(line([0.75]), p).item() == pytest.approx(0.9, abs=1e-15)
         assert spline(line([-1.0, 2.0]), p).flatten().tolist() == pytest.approx([-3, 1 + 1 / 3])
 
+    def test_the_slope_at_a_knot_is_the_harmonic_mean_by_interval(self):
+        x, y = (0, 0.25, 1), (0, 0.5, 1)  # secants 2 and 2/3 over intervals of 1/4 and 3/4
+        p, step = knots([list(point) for point in zip(x, y, strict=True)]), 1e-6
+        below, at, above = spline(line([0.25 - step, 0.25, 0.25 + step]), p).flatten().tolist()
+        expected = 1 / (0.25 / 2 + 0.75 / (2 / 3))
+        assert (at - below) / step == pytest.approx(expected, rel=1e-4)
+        assert (above - at) / step == pytest.approx(expected, rel=1e-4)
+
     @given(curves(gap=0.1), st.booleans())
     def test_the_gradient_is_the_slope_at_the_ends_and_knots_too(self, points, back):
         """Black and white are the commonest values there are."""

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from isp_sim.parameters import ParameterFaults
 from isp_sim.pipeline import State
 from isp_sim.signal import Signal
 from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
+from isp_sim.stages.unprocess import camera_facts
 
 DEVELOP = ["white_balance", "colour_matrix", "tone_curve", "srgb_oetf"]
 CAMERA = Signal(colour="camera", white_balanced=False, transfer="linear", reference="scene")
@@ -111,6 +113,18 @@ class TestState:
             np.testing.assert_array_equal(frame.capture["tone_curve"][i], np.asarray(values["tone_curve"]))
             assert frame.capture["noise_profile"][i, 0].tolist() == [values["shot"], values["read"]]
             assert "xyz_to_camera" not in values  # which never varies
+
+    def test_gains_are_scaled_so_that_the_smallest_is_1(self):
+        """Which the profile at hand has of itself: brightness is the exposure's, not the white balance's."""
+        drawn = SimpleNamespace(
+            wb_gains=torch.tensor([[4.0, 2.0, 3.0], [1.0, 0.5, 0.25]]).reshape(2, 3, 1, 1),
+            mix=torch.ones(2, 1, 1, 1),
+            xyz_to_camera=(((1.0, -0.3, -0.2), (-0.5, 1.4, 0.1), (-0.1, 0.2, 0.6)),),
+            tone_curve=torch.tensor([[[0.0, 0.0], [1.0, 1.0]]] * 2),
+            shot=torch.zeros(2, 1, 1, 1),
+            read=torch.zeros(2, 1, 1, 1),
+        )
+        assert camera_facts(drawn)["wb_gains"].flatten().tolist() == [2, 1, 1.5, 4, 2, 1]
 
     def test_every_sample_has_a_camera_of_its_own(self, tools):
         frame, _ = self.raw(tools)
