@@ -915,6 +915,33 @@ def test_an_error_on_top_is_not_undone() -> None:
     assert report_on(WhiteBalance)["inverse"].found == "with error at its default"
 
 
+class RoundsInOneMode(Scale):
+    """Rounds to a hundredth, or is smooth, and says so of each."""
+
+    class Params(StageParams):
+        factor: float = Field(0.9, ge=0.1, le=2, description="of every pixel [factor]")
+        mode: Literal["exact", "soft"] = Field("exact", description="rounded or not")
+
+    def is_differentiable(self, p: Any) -> bool:
+        return bool(p.mode == "soft")
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        scaled = frame.pixels * p.factor
+        return scaled if p.mode == "soft" else torch.floor(scaled * 100) / 100
+
+
+class SaysSmoothInEveryMode(RoundsInOneMode):
+    """Rounds to a hundredth, or is smooth, and mixes them up."""
+
+    def is_differentiable(self, p: Any) -> bool:
+        return bool(p.mode == "exact")
+
+
+def test_gradients_are_asked_for_in_the_modes_that_have_them() -> None:
+    assert report_on(RoundsInOneMode).passed, str(report_on(RoundsInOneMode))
+    assert broken_laws(SaysSmoothInEveryMode) == {"gradient"}
+
+
 class ReadsOwnFact(Scale):
     """Multiplies by a fact that no other stage knows."""
 
