@@ -49,7 +49,7 @@ class Neighbours:
         return self(-step, 0) + self(step, 0)
 
 
-def _mirrored(length: int, reach: int, device: torch.device) -> Tensor:
+def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
     """Indices of -reach ... length + reach - 1, mirrored about the first and the last."""
     period = 2 * (length - 1)
     index = torch.arange(-reach, length + reach, device=device).remainder(period)
@@ -59,7 +59,7 @@ def _mirrored(length: int, reach: int, device: torch.device) -> Tensor:
 def extend(plane: Tensor, reach: int) -> Tensor:
     """A plane (B, H, W) with `reach` mirrored samples on every side."""
     height, width = plane.shape[-2:]
-    rows, columns = _mirrored(height, reach, plane.device), _mirrored(width, reach, plane.device)
+    rows, columns = mirrored(height, reach, plane.device), mirrored(width, reach, plane.device)
     return plane[:, rows][:, :, columns]
 
 
