@@ -16,7 +16,8 @@ class Monno2017(Demosaicer):
     Green comes from lines along rows and along columns, each by regressions that minimise the residual or its second
     derivative, in several rounds of which each site keeps the best; all are weighted by how well they agree with
     themselves. Red and blue follow from green. Departs from the paper in that windows are binomial, which keeps
-    constant fields exact, and that red and blue are not iterated. Any range; may leave the range of the samples; does
+    constant fields exact, that slopes are drawn a little towards 1, which keeps them stable where the guide is flat,
+    and that red and blue are not iterated. Any range; may leave the range of the samples; does
     not clip.
     """
 
@@ -29,6 +30,6 @@ class Monno2017(Demosaicer):
         check_size(mosaic)
         plane = mosaic[:, 0]
         mask = masks(plane, cfa)
-        green = interpolate_green(plane, mask, Line(rounds=4, prior=0.0))
-        red, blue = (interpolate_colour(plane, green, mask[a], mask[b], 6, 0.0, "laplacian") for a, b in ("RB", "BR"))
+        green = interpolate_green(plane, mask, Line(rounds=4, prior=0.0005))
+        red, blue = (interpolate_colour(plane, green, mask[a], mask[b], 6, 0.005, "laplacian") for a, b in ("RB", "BR"))
         return torch.stack([red, green, blue], dim=1)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from isp_sim.demosaicing.bayer import mirrored, sites
 
-TINY = 1e-30
-"""Keeps 0 / 0 from being NaN; far below any measured square."""
+TINY = 1e-20
+"""Keeps 0 / 0 from being NaN; far below any measured square, yet its inverse may be summed in float32."""
 FLOOR = 2.0**-17
 """Variance that float32 cannot tell from rounding, relative to the mean square."""
 FIT_FLOOR = 2.0**-14
@@ -127,18 +127,16 @@ def regress(guide: Tensor, samples: Samples, around: Window, prior: float, bent_
         return around.mean(x * mask) * samples.share
 
     x, y = guide, samples.values
-    x_mean, y_mean = mean(x), mean(y)
-    x_square, y_square = x_mean * x_mean, y_mean * y_mean
+    x_mean, y_mean, x_square, y_square = mean(x), mean(y), mean(x * x), mean(y * y)
     covariance = mean(x * y) - x_mean * y_mean
-    variance = (mean(x * x) - x_square).clamp_min(0)
-    least = FLOOR * x_square + TINY
+    variance = (x_square - x_mean * x_mean).clamp_min(0)
     if bent_guide is None or samples.bent is None:
         of_both, of_guide = covariance, variance
     else:
         of_both, of_guide = mean(bent_guide * samples.bent), mean(bent_guide * bent_guide)
-    slope = (of_both + prior * x_square) / (of_guide + (least + prior * x_square))
+    slope = (of_both + prior * x_square) / (of_guide + ((FLOOR + prior) * x_square + TINY))
     offset = y_mean - slope * x_mean
-    error = (mean(y * y) - y_square) - 2 * slope * covariance + slope * slope * variance
+    error = (y_square - y_mean * y_mean) - 2 * slope * covariance + slope * slope * variance
     trust = 1 / (error.clamp_min(0) + (FIT_FLOOR * y_square + TINY))
     total = around.mean(trust)
     return around.mean(trust * slope) / total * guide + around.mean(trust * offset) / total
