@@ -45,7 +45,7 @@ def _alike(plane: Tensor, mask: dict[str, Tensor]) -> Tensor:
         red, blue = (interpolate_colour(plane, green, mask[a], mask[b], 10, 0.5, "laplacian") for a, b in ("RB", "BR"))
         return red, green, blue
 
-    first = rgb(interpolate_green(plane, mask, Line(rounds=6, prior=0.05)))
+    first = rgb(interpolate_green(plane, mask, Line(rounds=6, prior=0.05, fits=("variance",))))
     return torch.stack(rgb(refine_green(plane, first, mask, 6, 0.05)), dim=1)
 
 
