@@ -163,7 +163,7 @@ def measure(name: str, algorithm: Algorithm, sets: dict[str, list[Picture]]) -> 
             seconds += time.perf_counter() - start
             pixels += m.size
             values.append(cpsnr(found, image))
-        row[f"{folder} [dB]"] = float(np.mean(values)) if values else None
+        row[f"{folder}, dB"] = float(np.mean(values)) if values else None
     row["MP/s"] = pixels / seconds / 1e6 if seconds else None
     return row
 
@@ -181,7 +181,7 @@ def targets(rows: list[dict[str, Any]], mine: set[str]) -> list[Target]:
     figures = {row["algorithm"]: row for row in rows}
     found = []
     for name in SETS:
-        column = f"{name} [dB]"
+        column = f"{name}, dB"
 
         def value(algorithm: str, column: str = column) -> float | None:
             return figures.get(algorithm, {}).get(column)
@@ -189,11 +189,11 @@ def targets(rows: list[dict[str, Any]], mine: set[str]) -> list[Target]:
         for own, peer in PAIRS.items():
             theirs = value(peer)
             if theirs is not None:
-                found.append(at_least(f"{name}: {own} [dB], beside {peer}", value(own), round(theirs - SLACK, 4)))
+                found.append(at_least(f"{name}: {own} in dB, beside {peer}", value(own), round(theirs - SLACK, 4)))
         peers = [v for a in figures if a not in mine and (v := value(a)) is not None]
         if peers:
-            found.append(at_least(f"{name}: {BEST} [dB], beside the best peer", value(BEST), round(max(peers), 4)))
-        found.append(at_least(f"{name}: {BEST} [dB]", value(BEST), AIMS[name]))
+            found.append(at_least(f"{name}: {BEST} in dB, beside the best peer", value(BEST), round(max(peers), 4)))
+        found.append(at_least(f"{name}: {BEST} in dB", value(BEST), AIMS[name]))
     return found
 
 

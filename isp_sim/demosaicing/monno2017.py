@@ -30,6 +30,6 @@ class Monno2017(Demosaicer):
         check_size(mosaic)
         plane = mosaic[:, 0]
         mask = masks(plane, cfa)
-        green = interpolate_green(plane, mask, Line(rounds=4, prior=0.0005))
-        red, blue = (interpolate_colour(plane, green, mask[a], mask[b], 6, 0.005, "laplacian") for a, b in ("RB", "BR"))
+        green = interpolate_green(plane, mask, Line(rounds=4, prior=0.001))
+        red, blue = (interpolate_colour(plane, green, mask[a], mask[b], 6, 0.01, "laplacian") for a, b in ("RB", "BR"))
         return torch.stack([red, green, blue], dim=1)
