@@ -46,6 +46,8 @@ bench: .venv/.dev-stamp
 	$(BIN)/python benchmarks/libraw_parity.py --data $(ISP_SIM_DATA) --json benchmarks/results/libraw_parity.json
 	$(BIN)/python benchmarks/round_trip.py --data $(ISP_SIM_DATA) --json benchmarks/results/round_trip.json
 	$(BIN)/python benchmarks/jpeg.py --data $(ISP_SIM_DATA) --json benchmarks/results/jpeg.json
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/demosaic.py --data $(ISP_SIM_DATA) --json benchmarks/results/demosaic.json
 	$(BIN)/python benchmarks/startup.py --json benchmarks/results/startup.json
 
 clean:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("isp-sim", "torch", "numpy", "scipy", "pillow", "imagecodecs", "rawpy", "scikit-image")
+PEERS = ("colour-demosaicing", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def arguments(description: str, *, data: bool = True) -> argparse.ArgumentParser
 
 def environment() -> dict[str, Any]:
     versions = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *PEERS):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

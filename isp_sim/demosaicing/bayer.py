@@ -1,8 +1,13 @@
-"""A Bayer mosaic as shifted quarter-size planes: interpolation becomes sums of whole planes."""
+"""A Bayer mosaic as shifted quarter-size planes: interpolation becomes sums of whole planes.
+
+Each plane is continued beyond its edge by mirroring it about its outermost samples. That keeps the CFA's phase, and
+because it commutes with every symmetric filter, planes computed on the way may be mirrored again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,11 +49,64 @@ class Neighbours:
         return self(-step, 0) + self(step, 0)
 
 
-def _mirrored(length: int, reach: int, device: torch.device) -> Tensor:
+def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
     """Indices of -reach ... length + reach - 1, mirrored about the first and the last."""
     period = 2 * (length - 1)
     index = torch.arange(-reach, length + reach, device=device).remainder(period)
     return torch.minimum(index, period - index)
+
+
+def extend(plane: Tensor, reach: int) -> Tensor:
+    """A plane (B, H, W) with `reach` mirrored samples on every side."""
+    height, width = plane.shape[-2:]
+    rows, columns = mirrored(height, reach, plane.device), mirrored(width, reach, plane.device)
+    return plane[:, rows][:, :, columns]
+
+
+def check_size(mosaic: Tensor) -> tuple[int, int]:
+    """Height and width of a mosaic; ValueError if it holds no full period."""
+    height, width = mosaic.shape[-2:]
+    if min(height, width) < 2:
+        raise ValueError(f"a Bayer mosaic of {height}x{width} holds no full period; it must be at least 2x2")
+    return height, width
+
+
+class Site(NamedTuple):
+    """One of the four phases: its place, its letter, and the other colour of its row and of its column."""
+
+    y: int
+    x: int
+    letter: str
+    row: str
+    column: str
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the phase's samples in a plane (B, H, W)."""
+        return slice(None), slice(self.y, None, 2), slice(self.x, None, 2)
+
+
+def sites(cfa: str) -> Iterator[Site]:
+    """The four phases of a Bayer pattern."""
+    rows = cfa_rows(cfa)
+    for y, row in enumerate(rows):
+        for x, letter in enumerate(row):
+            yield Site(y, x, letter, row[1 - x], rows[1 - y][x])
+
+
+class Extended:
+    """A full-size plane, extended once, that gives the `Neighbours` of any phase."""
+
+    def __init__(self, plane: Tensor, reach: int) -> None:
+        self._extended, self._reach, self._size = extend(plane, reach), reach, (plane.shape[-2], plane.shape[-1])
+
+    def around(self, site: Site) -> Neighbours:
+        return Neighbours(self._extended, self._reach, site.y, site.x, self._size)
+
+
+def opposite(letter: str) -> str:
+    """Blue for red, and red for blue."""
+    return "B" if letter == "R" else "R"
 
 
 def interpolate(
@@ -78,25 +136,19 @@ def interpolate(
     colour_at_opposite
         Red at a blue site, and blue at a red one.
     """
-    height, width = mosaic.shape[-2:]
-    if min(height, width) < 2:
-        raise ValueError(f"a Bayer mosaic of {height}x{width} holds no full period; it must be at least 2x2")
-    extended = mosaic[:, 0]
-    extended = extended[:, _mirrored(height, reach, mosaic.device)][:, :, _mirrored(width, reach, mosaic.device)]
+    height, width = check_size(mosaic)
+    extended = Extended(mosaic[:, 0], reach)
     out = mosaic.new_empty(mosaic.shape[0], 3, height, width)
-    rows = cfa_rows(cfa)
-    for y, row in enumerate(rows):
-        for x, letter in enumerate(row):
-            near = Neighbours(extended, reach, y, x, (height, width))
-            if letter == "G":
-                planes = {
-                    "G": near(0, 0),
-                    row[1 - x]: colour_along_row(near),
-                    rows[1 - y][x]: colour_along_column(near),
-                }
-            else:
-                opposite = "B" if letter == "R" else "R"
-                planes = {letter: near(0, 0), "G": green_at_colour(near), opposite: colour_at_opposite(near)}
-            for colour, plane in planes.items():
-                out[:, "RGB".index(colour), y::2, x::2] = plane
+    for site in sites(cfa):
+        near = extended.around(site)
+        if site.letter == "G":
+            planes = {"G": near(0, 0), site.row: colour_along_row(near), site.column: colour_along_column(near)}
+        else:
+            planes = {
+                site.letter: near(0, 0),
+                "G": green_at_colour(near),
+                opposite(site.letter): colour_at_opposite(near),
+            }
+        for colour, plane in planes.items():
+            out[:, "RGB".index(colour)][site.slices] = plane
     return out
