@@ -66,8 +66,8 @@ def main() -> None:
         section(
             "Development beside LibRaw",
             "libraw_parity",
-            "RAW files through `recipes/develop_raw.yaml` and through rawpy with the same settings (linear demosaicing, "
-            "camera white balance, sRGB, 16 bits), away from the border and from clipped pixels. Differences are in "
+            "RAW files through `recipes/develop_raw.yaml` and through rawpy with the same settings (linear "
+            "demosaicing, camera white balance, sRGB, 16 bits), away from the border and from clipped pixels. Differences are in "
             "8-bit code values.",
         ),
         section(
