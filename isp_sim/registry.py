@@ -123,7 +123,7 @@ def _imported(group: str, name: str) -> tuple[Any, Exception | None]:
     (point,) = _index(group)[name]
     try:
         return point.load(), None
-    except Exception as error:  # noqa: BLE001 - whatever a third party raises costs only its own name  # noqa: BLE001 - whatever a third party's import raises costs only its own name
+    except Exception as error:  # noqa: BLE001 - whatever a third party's import raises costs only its own name
         warnings.warn(_failure(point, error), RuntimeWarning, stacklevel=3)
         return None, error
 
