@@ -67,8 +67,8 @@ def main() -> None:
             "Development beside LibRaw",
             "libraw_parity",
             "RAW files through `recipes/develop_raw.yaml` and through rawpy with the same settings (linear "
-            "demosaicing, camera white balance, sRGB, 16 bits), away from the border and from clipped pixels. Differences "
-            "are in 8-bit code values.",
+            "demosaicing, camera white balance, sRGB, 16 bits), away from the border and from clipped pixels. "
+            "Differences are in 8-bit code values.",
         ),
         section(
             "Photo to RAW and back",

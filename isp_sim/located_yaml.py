@@ -11,7 +11,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-LARGEST: Final = 1 << 20
+LARGEST: Final = 1 << 18
 """Bytes of YAML that are read at the most."""
 DEEPEST: Final = 40
 """Levels of nesting that are read at the most."""
@@ -62,6 +62,15 @@ def parse(text: str | bytes, name: str = "<text>") -> Document:
     if len(text) > LARGEST:
         document.faults.append((1, f"the text holds {len(text)} bytes; at most {LARGEST} are read"))
         return document
+    source = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    for number, content in enumerate(source.splitlines(), 1):
+        if content.startswith("%"):  # a directive may change the rules, such as what `no` means
+            document.faults.append(
+                (number, f"directives are not for recipes, which are YAML 1.2; found {content[:40]}")
+            )
+            return document
+        if not content.startswith("#") and content.strip():
+            break
     try:
         root = YAML(typ="safe", pure=True).compose(text.decode("utf-8") if isinstance(text, bytes) else text)
     except MarkedYAMLError as error:

@@ -165,7 +165,7 @@ class _Parser:
         for key in data:
             if key not in KEYS:
                 self.fault((key,), f"unknown key {key!r}: {_nearest(key, KEYS)}")
-        if data.get("version") != VERSION:
+        if data.get("version") != VERSION or type(data["version"]) is not int:
             self.fault(("version",), f"needs version: {VERSION}, found {data.get('version')!r}")
         if not isinstance(data.get("description", ""), str):
             self.fault(("description",), "description must be a text")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -223,7 +225,7 @@ class Case:
     def with_value(self, name: str, value: Any) -> Case:
         """The case with one parameter fixed."""
         others = tuple(other for other in self.drawn if other != name)
-        return Case(f"{name} {value}", self.model, {**self.fixed, name: value}, others)
+        return Case(_named(name, value), self.model, {**self.fixed, name: value}, others)
 
     @property
     def is_valid(self) -> bool:
@@ -246,11 +248,9 @@ def _options(info: FieldInfo) -> list[Any]:
         options += [False, True]
     elif not info.examples:
         rng = keyed("options", str(info.annotation))
-        for end in (0, 1, None):
-            try:
-                options.append(made_up(info.annotation, info.metadata, rng, end))
-            except NoValue:
-                continue
+        with suppress(NoValue):  # one other value; both ends have a law of their own
+            made = (made_up(info.annotation, info.metadata, rng) for _ in range(20))
+            options += [value for value in made if value not in default][:1]
     return [option for i, option in enumerate(options) if option not in options[:i]]
 
 
@@ -283,4 +283,4 @@ def cases(model: type[StageParams], given: Sequence[Mapping[str, Any]]) -> list[
 
 
 def _named(name: str, value: Any) -> str:
-    return f"{name} drawn" if value is DRAWN else f"{name} {value}"
+    return f"{name} drawn" if value is DRAWN else f"{name} {textwrap.shorten(str(value), 40, placeholder='...')}"

@@ -225,3 +225,9 @@ def test_read_names_the_file(tmp_path):
     assert document.data == {"a": "é"}
     with pytest.raises(OSError, match="missing"):
         located_yaml.read(tmp_path / "missing.yaml")
+
+
+def test_a_directive_cannot_change_the_rules():
+    document = located_yaml.parse("# a recipe\n%YAML 1.1\n---\nkey: no\n")
+    assert document.data is None
+    assert [line for line, _ in document.faults] == [2]

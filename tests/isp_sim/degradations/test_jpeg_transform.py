@@ -311,4 +311,4 @@ def test_it_conforms():
             {"mode": "rounding", "subsampling": "4:2:2", "generations": 2},
         ],
     )
-    assert report.ok, str(report)
+    assert report.passed, str(report)
