@@ -141,7 +141,10 @@ def linear(s: Subject) -> str | None:
 )
 def flips(s: Subject) -> str | None:
     algorithm = _algorithm(s)
+    reached: set[tuple[str, tuple[int, int]]] = set()
     for cfa, size in itertools.product(_phases(s), _at_least(s, (14, 16), (13, 15), (14, 15))):
+        if (cfa, size) in reached:
+            continue  # a turn of an earlier phase, with which it was compared
         frame = Frame(_random(*size, cfa).double(), replace(USUAL["mosaic"], cfa=cfa))
         expected = algorithm.demosaic(frame.pixels, cfa)
         for transpose, mirror_x, mirror_y in itertools.product((False, True), repeat=3):
@@ -150,6 +153,7 @@ def flips(s: Subject) -> str | None:
             phase = str(moved.signal.cfa)
             if not algorithm.accepts(phase):
                 continue
+            reached.add((phase, size))
             if text := apart(algorithm.demosaic(moved.pixels, phase), move.pixels(expected), 1e-9):
                 turns = {"transposed": transpose, "mirrored in x": mirror_x, "mirrored in y": mirror_y}
                 turned = " and ".join(name for name, on in turns.items() if on)
