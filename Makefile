@@ -5,6 +5,9 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 # new entry points need a reinstall, so the stamps depend on every pyproject.toml
 SOURCES := pyproject.toml constraints.txt $(PLUGINS)
 
+# several processes of several threads each share the cores in `test`: waiting threads must not spin
+export OMP_WAIT_POLICY := passive
+
 .PHONY: demo test check bench clean help
 
 help:

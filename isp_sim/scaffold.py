@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
 from pathlib import Path
 from string import Template
 from typing import Final
+
+from isp_sim import registry
 
 GROUPS: Final = {
     "stage": "isp_sim.stages",
@@ -260,7 +263,7 @@ def new(name: str, kind: str, parent: Path) -> Path:
     Raises
     ------
     ValueError
-        If the name can't be a distribution's and a module's, or the kind is unknown.
+        If the name can't be a distribution's and a module's, is taken by what is installed, or the kind is unknown.
     FileExistsError
         If the folder exists.
     """
@@ -269,6 +272,10 @@ def new(name: str, kind: str, parent: Path) -> Path:
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name) or keyword.iskeyword(module):
         raise ValueError(f"{name!r} can't be a package's name; use small letters, digits and '-', as in my-degradation")
+    if importlib.util.find_spec(module) is not None:
+        raise ValueError(f"{name!r} can't be a package's name here: a module {module} is installed already")
+    if module in registry.names(*registry.GROUPS):
+        raise ValueError(f"{name!r} can't be a package's name here: a plugin {module} is registered already")
     values = {
         "distribution": name,
         "module": module,

@@ -153,7 +153,7 @@ def flips(s: Subject) -> str | None:
             phase = str(moved.signal.cfa)
             if not algorithm.accepts(phase):
                 continue
-            reached.add((phase, size))
+            reached.add((phase, moved.size))
             if text := apart(algorithm.demosaic(moved.pixels, phase), move.pixels(expected), 1e-9):
                 turns = {"transposed": transpose, "mirrored in x": mirror_x, "mirrored in y": mirror_y}
                 turned = " and ".join(name for name, on in turns.items() if on)

@@ -58,7 +58,9 @@ def test_what_is_written_is_clean(kind: str, tmp_path: Path) -> None:
     assert formatted.returncode == 0, formatted.stdout
 
 
-@pytest.mark.parametrize("name", ["", "My-Stage", "1st", "a b", "../evil", "class", "a--b", "-a", "a/b"])
+@pytest.mark.parametrize(
+    "name", ["", "My-Stage", "1st", "a b", "../evil", "class", "a--b", "-a", "a/b", "torch", "isp-sim", "jpeg"]
+)
 def test_names_that_can_be_no_package_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="package's name"):
         scaffold.new(name, "stage", tmp_path)

@@ -55,12 +55,7 @@ def test_every_stage_and_degradation_conforms(name: str) -> None:
     assert report["samples apart"].outcome == "passed"
 
 
-# the kit takes three minutes on each of these, which hold some thousand operations a picture; their laws are in
-# tests/isp_sim/demosaicing, and `isp-sim plugin check` runs the kit
-SLOW = {"monno2017", "residual_blend"}
-
-
-@pytest.mark.parametrize("name", [name for name in installed("isp_sim.demosaicers") if name not in SLOW])
+@pytest.mark.parametrize("name", installed("isp_sim.demosaicers"))
 def test_every_demosaicer_conforms(name: str) -> None:
     report = report_on(name)
     assert report.passed, str(report)
