@@ -86,10 +86,7 @@ def colour_demosaicing() -> dict[str, Algorithm]:
         "Malvar 2004": peer.demosaicing_CFA_Bayer_Malvar2004,
         "Menon 2007": peer.demosaicing_CFA_Bayer_Menon2007,
     }
-    return {
-        f"colour-demosaicing {name}": lambda m, f=f: f(m / 255.0, "RGGB") * 255  # type: ignore[misc]
-        for name, f in functions.items()
-    }
+    return {f"colour-demosaicing {name}": lambda m, f=f: f(m / 255.0, "RGGB") * 255 for name, f in functions.items()}
 
 
 def opencv() -> dict[str, Algorithm]:
@@ -101,10 +98,7 @@ def opencv() -> dict[str, Algorithm]:
         "VNG": cv2.COLOR_BayerBG2BGR_VNG,
         "EA": cv2.COLOR_BayerBG2BGR_EA,
     }
-    return {
-        f"OpenCV {name}": lambda m, code=code: cv2.cvtColor(m, code)[..., ::-1]  # type: ignore[misc]
-        for name, code in codes.items()
-    }
+    return {f"OpenCV {name}": lambda m, code=code: cv2.cvtColor(m, code)[..., ::-1] for name, code in codes.items()}
 
 
 def libraw() -> dict[str, Algorithm]:

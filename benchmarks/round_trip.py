@@ -41,7 +41,7 @@ def measure(reader: Reader, item: Item, profile: str, pipeline: Pipeline, draws:
     apart = float("inf")
     for view in range(draws):
         trace = {}
-        after = pipeline.run(photo, view, lambda step, frame: trace.update({step.id: frame})).frame  # noqa: B023
+        after = pipeline.run(photo, view, lambda step, frame: trace.update({step.id: frame})).frame  # noqa: B023 - called at once
         raw = trace["unprocess"]
         kept = ~raw.maps["saturated"].expand_as(photo.pixels)
         if not bool(kept.any()):

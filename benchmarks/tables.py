@@ -93,7 +93,8 @@ def main() -> None:
             "demosaic",
             "Mean over a folder of the PSNR of all three channels together [dB]: pictures mosaicked as RGGB as they "
             "are coded, 8-bit results, without 10 pixels at the border. Speed is that of one picture of 4 megapixels "
-            "for ours, and of the pictures of the folders for the others.",
+            "for ours, and of the pictures of the folders for the others, on a busy machine: orders of "
+            "magnitude.",
         ),
         section("Start-up", "startup", "Medians of seven runs, each command in a process of its own."),
     ]

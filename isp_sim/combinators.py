@@ -142,7 +142,8 @@ class OneOf(Combinator):
         return tuple(parse(branch, (cls.nested, i)) for i, branch in enumerate(node))
 
     def complete(self) -> None:
-        weights = self.parameters.constants.weights  # type: ignore[attr-defined]
+        constants: Any = self.parameters.constants
+        weights = constants.weights
         if weights is not None and len(weights) != len(self.chains):
             raise ValueError(f"one_of has {len(self.chains)} branches and {len(weights)} weights")
 

@@ -392,11 +392,12 @@ def _linear(arguments: object) -> Law:
 
 
 def _log_linear(arguments: object) -> Law:
-    base = dict(arguments).pop("log_base", None) if isinstance(arguments, Mapping) else None
+    rest = dict(arguments) if isinstance(arguments, Mapping) else {}
+    base = rest.pop("log_base", None)
     bases = {"e": math.e, 2: 2.0, 10: 10.0}
     if not isinstance(base, str | int | float) or base not in bases:
         raise ValueError(f"log_linear: name the log_base, one of e, 2 and 10; found {base!r}")
-    return _line("log_linear", {k: v for k, v in dict(arguments).items() if k != "log_base"}, bases[base])  # type: ignore[call-overload]
+    return _line("log_linear", rest, bases[base])
 
 
 def _line(name: str, arguments: object, log_base: float | None) -> Law:

@@ -200,10 +200,11 @@ class _Parser:
             return default, None
         name = node.get(kind, default)
         try:
-            plugin = registry.load(str(name), group)
-            if not (isinstance(plugin, type) and issubclass(plugin, base)):
+            loaded = registry.load(str(name), group)
+            if not (isinstance(loaded, type) and issubclass(loaded, base)):
                 raise registry.BrokenPlugin(f"{kind} {name!r} is no {base.__name__}")
-            parameters = Parameters.bind(plugin.Params, {k: v for k, v in node.items() if k != kind})  # type: ignore[attr-defined]
+            plugin: Any = loaded
+            parameters = Parameters.bind(plugin.Params, {k: v for k, v in node.items() if k != kind})
             if parameters.laws:
                 raise ParameterFaults([(path, "no distribution may stand here") for path in parameters.laws])
             return str(name), plugin(parameters.constants)

@@ -9,7 +9,6 @@ from importlib import resources
 from itertools import pairwise
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from isp_sim import located_yaml
@@ -113,7 +112,8 @@ def parse(text: bytes, name: str) -> Profile:
     except ParameterFaults as error:
         faults += [f"{name}:{document.line(path)}: {message}" for path, message in error.faults]
         raise ProfileFault("\n".join(faults)) from None
-    matrices, mix = np.asarray(state.constants.xyz_to_camera), state.constants.mix  # type: ignore[attr-defined]
+    constants: Any = state.constants
+    matrices, mix = constants.xyz_to_camera, constants.mix
     if len(matrices) != len(mix):
         faults.append(
             f"{name}:{document.line(('mix',))}: {len(matrices)} matrices need as many weights, found {len(mix)}"

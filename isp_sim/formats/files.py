@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from isp_sim.degradations.jpeg import SUBSAMPLING
+from isp_sim.degradations.jpeg import compress
 from isp_sim.formats.writer import OutputParams, Writer
 from isp_sim.frame import Frame
 from isp_sim.signal import OPEN, Signal
@@ -78,8 +78,8 @@ class Files(Writer):
             return _npy(frame)
         image = codes(frame, self.bits(frame.signal))
         if self.params.format == "jpeg":
-            return _jpeg(image, self.params.quality, self.params.subsampling)
-        return _png(image) if self.params.format == "png" else _tiff(image)
+            return compress(image, self.params.quality, self.params.subsampling)
+        return png(image) if self.params.format == "png" else _tiff(image)
 
 
 def codes(frame: Frame, bits: int) -> NDArray[Any]:
@@ -108,7 +108,8 @@ def _npy(frame: Frame) -> bytes:
     return buffer.getvalue()
 
 
-def _png(image: NDArray[Any]) -> bytes:
+def png(image: NDArray[Any]) -> bytes:
+    """A PNG file of codes (H, W) or (H, W, 3), uint8 or uint16."""
     import imagecodecs
 
     return bytes(imagecodecs.png_encode(image, level=5))
@@ -128,12 +129,4 @@ def _tiff(image: NDArray[Any]) -> bytes:
         metadata=None,
         software=False,
     )
-    return buffer.getvalue()
-
-
-def _jpeg(image: NDArray[Any], quality: int, subsampling: str) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=SUBSAMPLING[subsampling])
     return buffer.getvalue()

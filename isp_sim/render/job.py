@@ -16,6 +16,7 @@ from typing import Any, Final
 import torch
 from ruamel.yaml import YAML
 
+from isp_sim.formats.files import png
 from isp_sim.formats.reader import InputFault, Item, Reading
 from isp_sim.frame import Frame
 from isp_sim.pipeline import Outcome, Step
@@ -310,7 +311,7 @@ class Worker:
             if id in writer.params.keep:
                 files[f"{KEPT}/{id}/{task.stem}{writer.suffix}"] = writer.encode(after.select([i]))
             if self.settings.stages:
-                views[f"{STAGES}/{task.stem}/{number:02d}_{id}.png"] = _png(after.select([i]))
+                views[f"{STAGES}/{task.stem}/{number:02d}_{id}.png"] = png(viewable(after.select([i])))
         row = {
             **self._about(task),
             "status": "ok",
@@ -353,9 +354,3 @@ def _shares(frame: Frame) -> dict[str, float]:
         outside = (frame.pixels < 0) | (frame.pixels > 1)
         shares["outside_0_1"] = float(outside.double().mean())
     return shares
-
-
-def _png(frame: Frame) -> bytes:
-    import imagecodecs
-
-    return bytes(imagecodecs.png_encode(viewable(frame), level=5))
