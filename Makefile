@@ -24,7 +24,7 @@ help:
 	touch $@
 
 .venv/.dev-stamp: .venv/.run-stamp
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,learn]'
 	touch $@
 
 demo: .venv/.run-stamp
@@ -36,7 +36,7 @@ demo: .venv/.run-stamp
 	@echo "contact sheet:  $(CURDIR)/out/demo-preview.png"
 
 test: .venv/.dev-stamp
-	$(BIN)/python -m pytest -n 2 --dist worksteal isp_sim tests $(PLUGINS:%/pyproject.toml=%/tests)
+	$(BIN)/python -m pytest -n 2 --dist worksteal isp_sim dirlearn tests $(PLUGINS:%/pyproject.toml=%/tests)
 
 check: .venv/.dev-stamp
 	$(BIN)/ruff check .

@@ -83,18 +83,25 @@ class MissingFact(KeyError):
 
 @dataclass(frozen=True)
 class Masks:
-    """Per-pixel labels, (B, H, W), integer. Moved by nearest neighbour, never interpolated."""
+    """Per-pixel labels, (B, H, W), integer. Moved by nearest neighbour, never interpolated.
+
+    `outside` is the label of what lies beyond the edge, where a warp shows that.
+    """
 
     labels: Tensor
+    outside: int = 255
 
     def select(self, indices: Sequence[int]) -> Masks:
-        return Masks(self.labels[list(indices)])
+        return replace(self, labels=self.labels[list(indices)])
 
-    def move(self, move: Move) -> Masks:
-        return Masks(move.pixels(self.labels))
+    def move(self, move: Move | Warp) -> Masks:
+        labels = move.pixels(self.labels.unsqueeze(1)).squeeze(1)
+        if isinstance(move, Warp):
+            labels = torch.where(move.inside.to(labels.device), labels, self.outside)
+        return replace(self, labels=labels)
 
     def to(self, device: torch.device | str) -> Masks:
-        return Masks(self.labels.to(device))
+        return replace(self, labels=self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -107,10 +114,12 @@ class Boxes:
     def select(self, indices: Sequence[int]) -> Boxes:
         return Boxes(tuple(self.xyxy[i] for i in indices), tuple(self.labels[i] for i in indices if self.labels))
 
-    def move(self, move: Move) -> Boxes:
+    def move(self, move: Move | Warp) -> Boxes:
+        """The boxes around the moved corners."""
         moved = []
-        for box in self.xyxy:
-            corners = move.points(box.reshape(-1, 2, 2))
+        for i, (x0, y0, x1, y1) in enumerate(box.unbind(-1) for box in self.xyxy):
+            pairs = [(x0, y0), (x1, y0), (x0, y1), (x1, y1)]
+            corners = move.points(torch.stack([torch.stack(pair, dim=-1) for pair in pairs], dim=1), i)
             moved.append(torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1))
         return replace(self, xyxy=tuple(moved))
 
@@ -127,8 +136,8 @@ class Points:
     def select(self, indices: Sequence[int]) -> Points:
         return Points(tuple(self.xy[i] for i in indices))
 
-    def move(self, move: Move) -> Points:
-        return Points(tuple(move.points(p) for p in self.xy))
+    def move(self, move: Move | Warp) -> Points:
+        return Points(tuple(move.points(p, i) for i, p in enumerate(self.xy)))
 
     def to(self, device: torch.device | str) -> Points:
         return Points(tuple(p.to(device) for p in self.xy))
@@ -172,8 +181,8 @@ class Move:
             x = x[..., top : top + height, left : left + width]
         return x
 
-    def points(self, xy: Tensor) -> Tensor:
-        """Move points (..., 2), x and y in pixels from the left and top edge."""
+    def points(self, xy: Tensor, sample: int = 0) -> Tensor:
+        """Move points (..., 2), x and y in pixels from the left and top edge; the same for every sample."""
         height, width = self.turned
         x, y = xy.unbind(-1)
         if self.transpose:
@@ -209,6 +218,53 @@ class Move:
             rows = tuple("".join(column) for column in zip(*rows, strict=True))
         sources = self._sources((len(rows), len(rows[0])))
         return cfa_moved(cfa_name(rows), *sources)
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A change of size or shape: where each new pixel comes from, and where each old point goes.
+
+    It moves maps and labels, by nearest neighbour; the pixels of the picture are interpolated by the stage.
+
+    Attributes
+    ----------
+    source
+        (B or 1, 2, H, W), x and y in pixels from the left and top edge of the old picture: what the centre of each
+        new pixel shows.
+    size
+        (H, W) of the picture before.
+    forward
+        Takes points (..., 2) of the old picture and the index of their sample; returns where they are in the new.
+    """
+
+    source: Tensor
+    size: tuple[int, int]
+    forward: Callable[[Tensor, int], Tensor]
+
+    @property
+    def output(self) -> tuple[int, int]:
+        """(H, W) of the picture after."""
+        return self.source.shape[-2], self.source.shape[-1]
+
+    @property
+    def inside(self) -> Tensor:
+        """(B or 1, H, W): whether a new pixel shows a place inside the old picture."""
+        x, y = self.source[:, 0], self.source[:, 1]
+        return (x >= 0) & (x < self.size[1]) & (y >= 0) & (y < self.size[0])
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """The nearest old pixel of each new one, (B, n, H, W); beyond the edge, the outermost."""
+        height, width = self.size
+        source = self.source.to(x.device)
+        column = source[:, 0].floor().long().clamp(0, width - 1)
+        row = source[:, 1].floor().long().clamp(0, height - 1)
+        index = (row * width + column).expand(x.shape[0], *self.output).reshape(x.shape[0], 1, -1)
+        flat = x.reshape(x.shape[0], x.shape[1], -1)
+        return flat.gather(2, index.expand(-1, x.shape[1], -1)).reshape(*x.shape[:2], *self.output)
+
+    def points(self, xy: Tensor, sample: int = 0) -> Tensor:
+        """Where points (..., 2) of a sample go, x and y in pixels from the left and top edge."""
+        return self.forward(xy, sample)
 
 
 @dataclass(frozen=True)
@@ -286,6 +342,14 @@ class Frame:
         rows, columns = -(-self.size[0] // height), -(-self.size[1] // width)
         return tile.repeat(1, 1, rows, columns)[..., : self.size[0], : self.size[1]]
 
+    def warped(self, move: Move | Warp) -> Frame:
+        """The frame with maps and targets moved; the pixels are still to be attached."""
+        return replace(
+            self,
+            maps={name: move.pixels(value) for name, value in self.maps.items()},
+            targets={name: value.move(move) for name, value in self.targets.items()},
+        )
+
     def moved(self, move: Move) -> Frame:
         """Move pixels, CFA phase, per-site levels, maps and targets together."""
         signal = self.signal
@@ -293,12 +357,7 @@ class Frame:
             signal = replace(signal, cfa=move.cfa(str(signal.cfa)))
         facts = {name: move.periodic(self.capture[name]) for name in PERIODIC if name in self.capture}
         return replace(
-            self,
-            pixels=move.pixels(self.pixels),
-            signal=signal,
-            capture=self.capture.with_facts(facts),
-            maps={name: move.pixels(value) for name, value in self.maps.items()},
-            targets={name: value.move(move) for name, value in self.targets.items()},
+            self.warped(move), pixels=move.pixels(self.pixels), signal=signal, capture=self.capture.with_facts(facts)
         )
 
     def crop(self, top: int, left: int, height: int, width: int) -> Frame:
@@ -381,7 +440,7 @@ def _join_named(
 
 def _join_targets(targets: Sequence[Any], back: list[int]) -> Target:
     if isinstance(targets[0], Masks):
-        return Masks(torch.cat([t.labels for t in targets])[back])
+        return replace(targets[0], labels=torch.cat([t.labels for t in targets])[back])
     if isinstance(targets[0], Boxes):
         boxes = [box for t in targets for box in t.xyxy]
         labels = [label for t in targets for label in t.labels]

@@ -20,6 +20,7 @@ GROUPS: Final = (
     "isp_sim.readers",
     "isp_sim.writers",
 )
+"""The groups of the simulator; dirlearn has its own."""
 STAGE_GROUPS: Final = ("isp_sim.stages", "isp_sim.degradations")
 """Both are found under a recipe's ``stages``."""
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from isp_sim.frame import Frame, Move
+from isp_sim.frame import Frame, Move, Warp
 from isp_sim.parameters import Parameters, StageParams, collate
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Requirement, Signal
@@ -27,11 +27,14 @@ class Result:
         Facts that the stage sets, each with leading size B.
     maps
         What it leaves beside the picture, (B, n, H, W) each. The share of True in a boolean map is recorded.
+    warp
+        How the stage changed the picture's size or shape: the older maps and the labels follow.
     """
 
     pixels: Tensor
     capture: Mapping[str, Tensor] = field(default_factory=dict)
     maps: Mapping[str, Tensor] = field(default_factory=dict)
+    warp: Warp | None = None
 
 
 class Stage(ABC):
@@ -55,6 +58,9 @@ class Stage(ABC):
     """Whether quantised pixels stay on their codes."""
     halo: ClassVar[int | None] = None
     """How many pixels around it a pixel depends on: 0 for a pointwise stage, None for the whole picture."""
+    soft_gap: ClassVar[float | None] = None
+    """Of a stage with the modes ``exact`` and ``soft``: how far apart they are at most, with default parameters, as the
+    mean absolute difference on pictures in [0, 1]."""
     source: ClassVar[str] = ""
     """BibTeX key or title of the paper or standard."""
 
@@ -172,11 +178,15 @@ def attach(frame: Frame, result: Tensor | Result, signal: Signal, name: str) -> 
         raise StageFault(f"{name} returned {type(result).__name__}; a stage returns a tensor or a Result")
     if result.pixels.dtype != frame.pixels.dtype:
         raise StageFault(f"{name} turned {frame.pixels.dtype} pixels into {result.pixels.dtype}")
-    if result.pixels.shape[-2:] != frame.size:
+    if result.pixels.shape[-2:] != (frame.size if result.warp is None else result.warp.output):
         raise StageFault(
             f"{name} made {'x'.join(map(str, result.pixels.shape[-2:]))} pixels of {frame.size[0]}x{frame.size[1]}; "
-            "what moves pixels is a GeometricStage, so that CFA phase, maps and labels move along"
+            "what moves pixels is a GeometricStage or returns a warp, so that CFA phase, maps and labels move along"
         )
+    if result.warp is not None:
+        if frame.signal.layout == "mosaic" == signal.layout:
+            raise StageFault(f"{name} warps a mosaic, which has no CFA afterwards")
+        frame = frame.warped(result.warp)
     try:
         return replace(
             frame,

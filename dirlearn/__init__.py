@@ -1,0 +1,1 @@
+"""Degradation-independent representations, learnt from views that isp_sim renders [Guo2024]."""
