@@ -1,0 +1,59 @@
+"""What every part of a training has in common: a name in a recipe, bounded parameters, a place in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from torch import nn
+
+from isp_sim import registry
+from isp_sim.parameters import Parameters, StageParams
+
+GROUPS: Final = (
+    "dirlearn.estimators",
+    "dirlearn.critics",
+    "dirlearn.encoders",
+    "dirlearn.decoders",
+    "dirlearn.alignments",
+    "dirlearn.heads",
+    "dirlearn.datasets",
+    "dirlearn.metrics",
+)
+"""The groups of entry points under which parts are found."""
+
+
+class Component(nn.Module):
+    """A part of a training that a recipe names: an estimator, an encoder, a head.
+
+    A subclass declares its parameters as a bounded model `Params`, and takes an instance of it as the first argument of
+    its constructor; what it must know of the other parts (a number of channels) follows as keywords.
+    """
+
+    source: ClassVar[str] = ""
+    """BibTeX key or title of the paper."""
+
+    class Params(StageParams):
+        """No parameters."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__()
+        self.params = params
+
+
+def build(group: str, node: str | Mapping[str, Any], **context: Any) -> Any:
+    """The part that a recipe names, ``name`` or ``{name: {parameter: value}}``.
+
+    Raises
+    ------
+    isp_sim.registry.UnknownPlugin, isp_sim.registry.BrokenPlugin
+        If no usable plugin of the name is installed.
+    isp_sim.parameters.ParameterFaults
+        With everything that is wrong with the parameters.
+    """
+    if isinstance(node, str):
+        name, values = node, {}
+    else:
+        ((name, values),) = node.items()
+    plugin = registry.load(name, group)
+    return plugin(Parameters.bind(plugin.Params, values).constants, **context)
