@@ -51,9 +51,6 @@ def build(group: str, node: str | Mapping[str, Any], **context: Any) -> Any:
     isp_sim.parameters.ParameterFaults
         With everything that is wrong with the parameters.
     """
-    if isinstance(node, str):
-        name, values = node, {}
-    else:
-        ((name, values),) = node.items()
+    ((name, values),) = ({node: {}} if isinstance(node, str) else node).items()
     plugin = registry.load(name, group)
     return plugin(Parameters.bind(plugin.Params, values).constants, **context)
