@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final
 
-from isp_sim import registry
+from torch import Tensor
+
+from isp_sim import registry, strips
 from isp_sim.frame import Frame
 from isp_sim.parameters import Parameters, Static, collate, dotted, is_marked
 from isp_sim.randomness import Randomness, generator
@@ -16,6 +19,9 @@ from isp_sim.stage import Degradation, GeometricStage, Stage, attach, undo
 
 Values = dict[str, dict[str, Any]]
 """What was drawn for one sample: stage id to parameter to plain value."""
+
+_DRAWING: Final[set[type[Stage]]] = set()
+"""Stages that were found to draw random numbers, and so want the whole frame."""
 
 
 class SignalFault(ValueError):
@@ -163,7 +169,8 @@ class StageStep(Step):
             drawn[dotted(path)] = value
         return drawn
 
-    def run(self, frame: Frame, run: Run) -> Frame:
+    def drawn(self, frame: Frame, run: Run) -> list[tuple[list[int], SimpleNamespace]]:
+        """Draw for every sample, and group samples by their plain values."""
         drawn = [self.draw(key, run) for key in frame.keys]
         for record, values in zip(run.values, drawn, strict=True):
             record[self.id] = self.recorded(values)
@@ -171,11 +178,21 @@ class StageStep(Step):
         for values in drawn:
             if further := self.stage.further(values):
                 fields |= further.model.model_fields
+        return collate(fields, drawn, frame.pixels)
+
+    def run(self, frame: Frame, run: Run) -> Frame:
+        return self.run_groups(frame, run, self.drawn(frame, run))
+
+    def run_groups(self, frame: Frame, run: Run, groups: list[tuple[list[int], SimpleNamespace]]) -> Frame:
+        """Process a batch with what was drawn for it."""
         parts = []
-        for indices, p in collate(fields, drawn, frame.pixels):
+        for indices, p in groups:
             part = frame.select(indices)
-            parts.append((indices, self.apply(part, p, Randomness(run.seed, run.view, self.id, part.keys))))
+            parts.append((indices, self.apply(part, p, self.randomness(run, part.keys))))
         return Frame.join(parts)
+
+    def randomness(self, run: Run, keys: tuple[str, ...]) -> Randomness:
+        return Randomness(run.seed, run.view, self.id, keys)
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Frame:
         """Run the stage on a batch of equal plain values and attach the new signal."""
@@ -268,14 +285,55 @@ class Pipeline:
 
 
 def run_steps(steps: Sequence[Step], frame: Frame, run: Run, signals: list[tuple[str, Signal]] | None = None) -> Frame:
-    """Run steps one after the other."""
-    for step in steps:
+    """Run steps one after the other; those that may, together in strips."""
+    position = 0
+    while position < len(steps):
+        if run.watch is None and strips.worthwhile(frame):
+            frame, done = _run_strips(steps[position:], frame, run, signals)
+            position += done
+            if done:
+                continue
+        step = steps[position]
         frame = step.run(frame, run)
         if signals is not None:
             signals.append((step.id, frame.signal))
         if run.watch is not None:
             run.watch(step, frame)
+        position += 1
     return frame
+
+
+def _run_strips(
+    steps: Sequence[Step], frame: Frame, run: Run, signals: list[tuple[str, Signal]] | None
+) -> tuple[Frame, int]:
+    """Run as many of the first steps as may run in strips. Returns the frame after them and their number."""
+    links: list[strips.Link] = []
+    after: list[tuple[str, Signal]] = []
+    signal = frame.signal
+    for step in steps:
+        if not isinstance(step, StageStep) or type(step.stage) in _DRAWING or isinstance(step.stage, GeometricStage):
+            break
+        ((_, parameters), *more) = step.drawn(frame, run)
+        reach = step.stage.reach(parameters)
+        tensors = [value for value in vars(parameters).values() if isinstance(value, Tensor)]
+        if more or reach is None or any(tensor.requires_grad for tensor in tensors):
+            break
+        links.append(strips.Link(step.apply, parameters, strips.NoDraws(run.seed, run.view, step.id, ()), reach))
+        signal = step.output_signal(signal)
+        after.append((step.id, signal))
+    while links:
+        try:
+            frame = strips.run(frame, links)
+            break
+        except strips.Draws as draws:
+            drawing = [step_id for step_id, _ in after].index(draws.stage)
+            step = steps[drawing]
+            if isinstance(step, StageStep):
+                _DRAWING.add(type(step.stage))
+            del links[drawing:], after[drawing:]
+    if signals is not None:
+        signals += after
+    return frame, len(links)
 
 
 def _opened(signal: Signal, names: set[str]) -> Signal:

@@ -112,6 +112,10 @@ class Stage(ABC):
         """Whether gradients flow from the output to the pixels, where that depends on the parameters."""
         return self.differentiable
 
+    def reach(self, p: Any) -> int | None:
+        """The halo, where that depends on the parameters as `apply` gets them."""
+        return self.halo
+
     def facts_read(self, p: StageParams) -> tuple[str, ...]:
         """The facts it can't do without, where that depends on the parameters."""
         return self.reads

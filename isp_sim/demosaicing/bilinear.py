@@ -22,8 +22,8 @@ class Bilinear(Demosaicer):
             mosaic,
             cfa,
             reach=1,
-            green_at_colour=lambda n: n.cross() * 0.25,
-            colour_along_row=lambda n: n.row() * 0.5,
-            colour_along_column=lambda n: n.column() * 0.5,
-            colour_at_opposite=lambda n: n.corners() * 0.25,
+            green_at_colour=lambda n: n.cross().mul_(0.25),
+            colour_along_row=lambda n: n.row().mul_(0.5),
+            colour_along_column=lambda n: n.column().mul_(0.5),
+            colour_at_opposite=lambda n: n.corners().mul_(0.25),
         )

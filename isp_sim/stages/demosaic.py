@@ -40,6 +40,10 @@ class Demosaic(Stage):
             return f"by {p.method} does not know the CFA {signal.cfa}; `isp-sim list demosaicers` shows the others"
         return None
 
+    def reach(self, p: Any) -> int | None:
+        algorithm: type[Demosaicer] = registry.load(p.method, GROUP)
+        return algorithm.halo
+
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         algorithm: Demosaicer = registry.load(p.method, GROUP)()
         if not algorithm.accepts(str(frame.signal.cfa)):
