@@ -11,8 +11,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-BLOCK: Final = 1 << 17
-"""Elements of a block that, with its intermediate results, stays in a processor's cache."""
+BLOCK: Final = 1 << 19
+"""Elements of a block that, with its intermediate results, stays in a processor's cache, and is still large enough for
+several threads."""
+
+# glibc gives large blocks back to the system when they are freed, and touching them anew takes longer than most of what
+# is done here, until it once sees a block of nearly 32 MB: then it keeps such memory.
+torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def blockwise(function: Callable[..., Tensor], x: Tensor, *tables: Tensor) -> Tensor:
@@ -40,6 +45,23 @@ def blockwise(function: Callable[..., Tensor], x: Tensor, *tables: Tensor) -> Te
         for start in range(0, flat.shape[1], BLOCK):
             out[i, start : start + BLOCK] = function(flat[i : i + 1, start : start + BLOCK], *rows)[0]
     return out.reshape(x.shape)
+
+
+def between(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """`yes` where the condition, of 1 and 0 in the dtype of the values, is 1, and `no` where it is 0: exactly, and on
+    a CPU in a fraction of the time of `torch.where`. The values must be finite."""
+    return torch.lerp(no, yes, condition)
+
+
+def at_most(x: Tensor, bound: float | Tensor) -> Tensor:
+    """1 where x <= bound, else 0, in the dtype of x; has no gradient. A condition for `between`."""
+    x = x.detach()
+    return torch.le(x, bound, out=torch.empty_like(x))
+
+
+def positive_power(x: Tensor, exponent: float | Tensor) -> Tensor:
+    """``x ** exponent`` as exp(exponent * log x), for x > 0."""
+    return torch.exp(torch.log(x) * exponent)
 
 
 def power(x: Tensor, exponent: float | Tensor) -> Tensor:

@@ -176,5 +176,3 @@ def _parameters(parameters: SimpleNamespace, samples: slice, batch: int) -> Simp
     return SimpleNamespace(
         **{name: value[samples] if isinstance(value, Tensor) else value for name, value in vars(parameters).items()}
     )
-
-
