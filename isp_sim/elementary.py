@@ -37,13 +37,15 @@ def blockwise(function: Callable[..., Tensor], x: Tensor, *tables: Tensor) -> Te
     """
     flat = x.reshape(x.shape[0] if x.ndim else 1, -1)
     wants_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tables))
-    if x.device.type != "cpu" or wants_grad or flat.shape[1] <= BLOCK:
+    if x.device.type != "cpu" or wants_grad or flat.numel() <= BLOCK:
         return function(flat, *tables).reshape(x.shape)
     out = torch.empty_like(flat, memory_format=torch.contiguous_format)
-    for i in range(flat.shape[0]):
-        rows = [table[i : i + 1] for table in tables]
+    together = max(1, BLOCK // flat.shape[1])
+    for first in range(0, flat.shape[0], together):
+        rows = slice(first, first + together)
         for start in range(0, flat.shape[1], BLOCK):
-            out[i, start : start + BLOCK] = function(flat[i : i + 1, start : start + BLOCK], *rows)[0]
+            columns = slice(start, start + BLOCK)
+            out[rows, columns] = function(flat[rows, columns], *(table[rows] for table in tables))
     return out.reshape(x.shape)
 
 

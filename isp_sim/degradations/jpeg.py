@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -109,11 +110,15 @@ class JPEG(Degradation):
 
 
 def _by_codec(codes: Tensor, p: Any) -> Tensor:
-    """Code values (B, 3, H, W) after libjpeg-turbo, one picture after the other."""
-    pictures = []
-    images = codes.detach().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
-    for image, quality in zip(images, p.quality.flatten().tolist(), strict=True):
+    """Code values (B, 3, H, W) after libjpeg-turbo, which leaves other threads the interpreter while it works."""
+
+    def generations(image: NDArray[np.uint8], quality: float) -> NDArray[np.uint8]:
         for _ in range(p.generations):
-            image = decompress(compress(np.ascontiguousarray(image), int(quality), p.subsampling, p.tables))
-        pictures.append(image)
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(codes)
+            image = decompress(compress(image, int(quality), p.subsampling, p.tables))
+        return image
+
+    images = np.ascontiguousarray(codes.detach().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy())
+    qualities = p.quality.flatten().tolist()
+    with ThreadPoolExecutor(min(len(qualities), torch.get_num_threads())) as pool:
+        pictures = np.stack(list(pool.map(generations, images, qualities)))
+    return torch.from_numpy(pictures).to(codes.device).permute(0, 3, 1, 2).to(codes.dtype)

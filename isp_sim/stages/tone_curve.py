@@ -145,10 +145,10 @@ def _backward(flat: Tensor, points: Tensor) -> Tensor:
     x = _beyond(flat, 1 / slope)
     for k, piece in enumerate(pieces):
         v = _inside((flat - piece.y0).div_(piece.dy), k)
-        # the root in [0, 1] of (1 - b) t^2 + b t - v
-        b = piece.bent - piece.bend * v
-        root = torch.sqrt((b * b).add_((1 - b) * v * 4).clamp_min_(0))
-        x.add_((v * 2).div_(root + b).mul_(piece.dx))
+        # the root in [0, 1] of (1 - 2 h) t^2 + 2 h t - v
+        h = (v * (piece.bend * -0.5)).add_(piece.bent * 0.5)
+        root = torch.sqrt((h * torch.sub(h, v, alpha=2)).add_(v).clamp_min_(0))
+        x.add_((v / (root + h)).mul_(piece.dx))
     return x
 
 
