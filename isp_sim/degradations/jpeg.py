@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -110,15 +109,12 @@ class JPEG(Degradation):
 
 
 def _by_codec(codes: Tensor, p: Any) -> Tensor:
-    """Code values (B, 3, H, W) after libjpeg-turbo, which leaves other threads the interpreter while it works."""
-
-    def generations(image: NDArray[np.uint8], quality: float) -> NDArray[np.uint8]:
-        for _ in range(p.generations):
-            image = decompress(compress(image, int(quality), p.subsampling, p.tables))
-        return image
-
+    """Code values (B, 3, H, W) after libjpeg-turbo, one picture after the other."""
     images = np.ascontiguousarray(codes.detach().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy())
-    qualities = p.quality.flatten().tolist()
-    with ThreadPoolExecutor(min(len(qualities), torch.get_num_threads())) as pool:
-        pictures = np.stack(list(pool.map(generations, images, qualities)))
+    pictures = np.empty_like(images)
+    for i, quality in enumerate(p.quality.flatten().tolist()):
+        picture = images[i]
+        for _ in range(p.generations):
+            picture = decompress(compress(picture, int(quality), p.subsampling, p.tables))
+        pictures[i] = picture
     return torch.from_numpy(pictures).to(codes.device).permute(0, 3, 1, 2).to(codes.dtype)

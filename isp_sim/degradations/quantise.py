@@ -25,7 +25,7 @@ def quantise(x: Tensor, bits: int) -> Tensor:
     [0.0, 1.0, 1.0]
     """
     top = float(2**bits - 1)
-    return torch.floor(x.clamp(0, 1) * top + 0.5) / top
+    return x.clamp(0, 1).mul_(top).add_(0.5).floor_().div_(top)
 
 
 class Quantise(Degradation):

@@ -31,13 +31,10 @@ class Bilinear(Demosaicer):
             row, column = here[..., :-2] + here[..., 2:], above[..., 1:-1] + below[..., 1:-1]
             cross = (column + row).mul_(0.25)
             corners = (above[..., :-2] + below[..., 2:]).add_(above[..., 2:] + below[..., :-2]).mul_(0.25)
-            colour, other = ("R", "B") if "R" in letters else ("B", "R")
+            colour = "R" if "R" in letters else "B"
             is_colour = mosaic.new_tensor([letter == colour for letter in letters]).repeat(-(-width // 2))[:width]
-            planes = {
-                colour: between(is_colour, samples, row.mul_(0.5)),
-                "G": between(is_colour, cross, samples),
-                other: between(is_colour, corners, column.mul_(0.5)),
-            }
-            for letter, plane in planes.items():
-                out[:, "RGB".index(letter), y::2] = plane
+            its_own, others = (0, 2) if colour == "R" else (2, 0)
+            between(is_colour, samples, row.mul_(0.5), out=out[:, its_own, y::2])
+            between(is_colour, cross, samples, out=out[:, 1, y::2])
+            between(is_colour, corners, column.mul_(0.5), out=out[:, others, y::2])
         return out
