@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -21,6 +20,7 @@ def quantise(x: Tensor, bits: int) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> quantise(torch.tensor([0.2, 0.5, 1.7]), 1).tolist()
     [0.0, 1.0, 1.0]
     """
