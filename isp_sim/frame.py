@@ -16,6 +16,7 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "black_level": "(B, C, h, w) [DN]: one period of the black level, at the top-left pixel",
         "white_level": "(B, C, h, w) [DN]: one period of the saturation level, at the top-left pixel",
+        "linearization_table": "(B, n) [DN]: the number that each code 0, 1, 2, ... stands for, not falling",
         "wb_gains": "(B, 3, 1, 1): as-shot gains of R, G, B; the smallest is 1",
         "ccm": "(B, 3, 3): white-balanced camera RGB to linear sRGB; rows sum to 1",
         "tone_curve": "(B, K, 2): knots (x, y) of the camera's tone curve, from (0, 0) to (1, 1)",

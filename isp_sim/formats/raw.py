@@ -26,6 +26,8 @@ PERIODS: Final = (2, 6)
 class Raw(Reader):
     """Reads the visible area of a camera's RAW file, or of a DNG, in digital numbers.
 
+    A linearisation table, such as a DNG's, has been applied: LibRaw does so while it unpacks the samples.
+
     The CFA is the visible area's, at its top-left pixel. Black level of each site, white level, as-shot gains
     (scaled so that the smallest is 1) and colour matrix go into the capture. A DNG that is already demosaiced
     comes as camera RGB. Sensors without colours, with others than red, green and blue, or with rows at 45 degrees

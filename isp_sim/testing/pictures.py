@@ -39,12 +39,17 @@ def _matrix(rng: np.random.Generator) -> NDArray[Any]:
     return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
 
+def _table(rng: np.random.Generator) -> NDArray[Any]:
+    return np.round(np.cumsum(rng.uniform(1, 8, 1201)))
+
+
 def _curve(rng: np.random.Generator) -> NDArray[Any]:
     y = np.array([0.0, 0.3, 0.6, 0.85, 1.0]) + np.pad(rng.uniform(-0.08, 0.08, 3), 1)
     return np.stack([np.array([0.0, 0.2, 0.45, 0.7, 1.0]), y], axis=1)
 
 
 FACTS: Final[Mapping[str, FactMaker]] = {
+    "linearization_table": _table,
     "wb_gains": _gains,
     "ccm": _matrix,
     "tone_curve": _curve,
@@ -57,6 +62,7 @@ FACTS: Final[Mapping[str, FactMaker]] = {
 SHAPES: Final[Mapping[str, tuple[int | None, ...]]] = {
     "black_level": (None, None, None),
     "white_level": (None, None, None),
+    "linearization_table": (None,),
     "wb_gains": (3, 1, 1),
     "ccm": (3, 3),
     "tone_curve": (None, 2),

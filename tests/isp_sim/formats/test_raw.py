@@ -164,6 +164,17 @@ def test_oblong_pixels_are_noted(tmp_path):
     assert read(path).notes == ("pixels are not square: aspect 2",)
 
 
+@pytest.mark.parametrize("options", [{}, LOSSLESS_JPEG], ids=["strip", "JPEG tiles"])
+def test_linearization_table_has_been_applied(tmp_path, options):
+    """LibRaw looks the samples up; were the capture to hold the table, `linearise` would do so again."""
+    codes = noise(low=0, high=600)
+    table = np.round(np.arange(512) ** 1.5).astype(np.uint16)
+    more = [(50712, "H", table.size, table.tolist(), True)]
+    frame = read(write_dng(tmp_path / "a.dng", codes, white=int(table[-1]), more=more, **options)).frame
+    np.testing.assert_array_equal(frame.pixels[0, 0].numpy(), table[np.minimum(codes, 511)])
+    assert "linearization_table" not in frame.capture
+
+
 # -- black level ---------------------------------------------------------------------------------------------
 
 
