@@ -85,10 +85,10 @@ def _over_periods(marked: Tensor, period: tuple[int, int]) -> Tensor:
     height, width = marked.shape[-2:]
     down, right = -height % period[0], -width % period[1]
     cells = torch.nn.functional.pad(marked, (0, right, 0, down))
-    cells = cells.unflatten(-1, (-1, period[1])).unflatten(-3, (-1, period[0]))  # (B, 1, rows, h, columns, w)
-    cells = cells.any(dim=-1, keepdim=True).any(dim=-3, keepdim=True)
-    whole = cells.expand(-1, -1, -1, period[0], -1, period[1]).flatten(-2).flatten(-3, -2)
-    return whole[..., :height, :width]
+    rows, columns = cells.shape[-2] // period[0], cells.shape[-1] // period[1]
+    cells = cells.reshape(-1, 1, rows, period[0], columns, period[1])
+    spread = cells.any(dim=-1, keepdim=True).any(dim=-3, keepdim=True).expand_as(cells)
+    return spread.reshape(-1, 1, height + down, width + right)[..., :height, :width]
 
 
 def _mean(light: Tensor, counts: Tensor, norm: Tensor | None) -> Tensor:

@@ -124,10 +124,7 @@ def _corrected(frame: Frame) -> Tensor:
 
 def _least(k: tuple[float, ...]) -> float:
     """The least radial gain between the centre and the farthest corner."""
-    polynomial = np.polynomial.Polynomial([1.0, *k])
-    turning = polynomial.deriv().roots()
-    inside = [root.real for root in turning if abs(root.imag) < 1e-9 and 0 < root.real < 1]
-    return float(min(polynomial(u) for u in (0.0, 1.0, *inside)))
+    return float(np.polyval([*reversed(k), 1.0], np.linspace(0, 1, 4097)).min())
 
 
 class _Axes:

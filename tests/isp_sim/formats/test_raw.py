@@ -13,9 +13,12 @@ from scipy import ndimage
 
 import isp_sim
 from isp_sim.formats.files import codes
+from isp_sim.formats.opcodes import FixVignetteRadial, GainMap, build
 from isp_sim.formats.raw import Raw
 from isp_sim.formats.reader import InputFault, Item
+from isp_sim.frame import Capture, Frame
 from isp_sim.signal import cfa_rows
+from isp_sim.stages.lens_shading import LensShading
 from isp_sim.stages.levels import Normalise
 from tests.isp_sim.formats.dng import DAYLIGHT_MATRIX, NEUTRAL, write_dng
 
@@ -328,6 +331,82 @@ def test_matrix_without_inverse_is_not_used(tmp_path):
     reading = read(path)
     assert reading.notes == ("no colour matrix: the camera's primaries are taken as sRGB's",)
     np.testing.assert_array_equal(reading.frame.capture["ccm"][0], np.eye(3))
+
+
+# -- lens shading --------------------------------------------------------------------------------------------
+
+VIGNETTE = FixVignetteRadial((0.4, 0.1, 0.0, 0.02, 0.0), (0.45, 0.6))
+
+
+def site_map(y, x):
+    gains = np.random.default_rng(2 * y + x).uniform(1, 2, (4, 5, 1)).astype(np.float32)
+    return GainMap((y, x, ROWS, COLUMNS), (0, 1), (2, 2), (0.1, 0.0), (0.25, 0.25), gains)
+
+
+SITES = [site_map(y, x) for y in (0, 1) for x in (0, 1)]
+
+
+def opcodes(linear, demosaiced):
+    lists = [(51009, linear), (51022, demosaiced)]
+    values = [(code, value if isinstance(value, bytes) else build(value)) for code, value in lists]
+    return [(code, 7, len(value), value, True) for code, value in values]
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_opcodes_become_facts(tmp_path, byteorder):
+    path = write_dng(tmp_path / "a.dng", noise(), more=opcodes(SITES, [VIGNETTE]), byteorder=byteorder)
+    reading = read(path)
+    assert reading.notes == ()
+    capture = reading.frame.capture
+    expected = np.stack([site.gains[..., 0] for site in SITES])
+    np.testing.assert_array_equal(capture["gain_map"][0], expected)
+    assert capture["gain_map_geometry"][0, 1].tolist() == pytest.approx(
+        [0, 1, ROWS, COLUMNS, 2, 2, 0, 1, 4, 5, 0.1, 0, 0.25, 0.25]
+    )
+    np.testing.assert_allclose(capture["vignette"][0], [*VIGNETTE.k, *VIGNETTE.centre], rtol=1e-6)
+
+
+def test_without_opcodes_they_are_neutral(tmp_path):
+    capture = read(write_dng(tmp_path / "a.dng", noise())).frame.capture
+    assert bool((capture["gain_map"] == 1).all())
+    assert not capture["vignette"][0, :5].any()
+
+
+@pytest.mark.parametrize("area", AREAS)
+@pytest.mark.parametrize("orient", [False, True])
+def test_gains_follow_the_active_area_and_the_orientation(tmp_path, area, orient):
+    """Opcodes are about the active area, of which LibRaw may show less, and that may be turned."""
+    path = write_dng(
+        tmp_path / "a.dng", noise(), area=area, orientation=6 if orient else 1, more=opcodes(SITES, [VIGNETTE])
+    )
+    frame = read(path, orient=orient).frame
+    top, left, bottom, right = area or (0, 0, ROWS, COLUMNS)
+    whole = bottom - top, right - left
+    signal = frame.signal.changed({"levels": "unit", "bit_depth": None})
+    capture = {name: frame.capture[name] for name in ("gain_map", "gain_map_geometry", "vignette")}
+    expected = Frame(torch.ones(1, 1, *whole), signal, Capture(capture), ("a",))
+    ones = Frame(torch.ones_like(frame.pixels), signal, frame.capture, ("a",))
+    for model in ("gain_map", "radial"):
+        p = LensShading.Params(model=model)
+        found, gains = (LensShading().apply(f, p, None).pixels[0, 0].numpy() for f in (ones, expected))
+        rows, columns = visible(area, even=True)
+        shown = gains[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        np.testing.assert_allclose(found, UPRIGHT[6](shown) if orient else shown, rtol=1e-6)
+        assert gains.max() > 1.3
+
+
+@pytest.mark.parametrize(
+    ("linear", "demosaiced", "note"),
+    [
+        (build(SITES)[:-1], [], "opcodes for linear samples not used: opcode 4 of 4 needs 156 bytes, and 155 are left"),
+        ([], SITES[:1], "gain maps for demosaiced samples not used"),
+        ([VIGNETTE], [VIGNETTE], "of 2 radial corrections only the first is used"),
+    ],
+)
+def test_opcodes_that_are_not_used_are_noted(tmp_path, linear, demosaiced, note):
+    reading = read(write_dng(tmp_path / "a.dng", noise(), more=opcodes(linear, demosaiced)))
+    assert reading.notes == (note,)
+    assert bool((reading.frame.capture["gain_map"] == 1).all())
 
 
 # -- demosaiced files ----------------------------------------------------------------------------------------
