@@ -184,7 +184,7 @@ def build(opcodes: Sequence[Opcode]) -> bytes:
 
 @dataclass(frozen=True)
 class Shading:
-    """What a picture's opcodes say of its shading, and what of it can't be said in the capture.
+    """What the opcodes of a picture say of its lens shading; neutral by default.
 
     Attributes
     ----------
