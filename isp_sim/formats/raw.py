@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from isp_sim.formats.opcodes import FixVignetteRadial, GainMap, OpcodeFault, Shading, parse
 from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading, one_line
 from isp_sim.formats.tiff import refuse_lost_segments
 from isp_sim.frame import Capture, Frame, Move
@@ -26,14 +27,17 @@ PERIODS: Final = (2, 6)
 class Raw(Reader):
     """Reads the visible area of a camera's RAW file, or of a DNG, in digital numbers.
 
+    A linearisation table, such as a DNG's, has been applied: LibRaw does so while it unpacks the samples.
+
     The CFA is the visible area's, at its top-left pixel. Black level of each site, white level, as-shot gains
-    (scaled so that the smallest is 1) and colour matrix go into the capture. A DNG that is already demosaiced
-    comes as camera RGB. Sensors without colours, with others than red, green and blue, or with rows at 45 degrees
-    are refused, and so are floating-point samples.
+    (scaled so that the smallest is 1) and colour matrix go into the capture, and so does the lens shading that a
+    DNG's opcodes describe: gain maps and the radial correction, neutral where there are none, not yet applied. A DNG
+    that is already demosaiced comes as camera RGB. Sensors without colours, with others than red, green and blue, or
+    with rows at 45 degrees are refused, and so are floating-point samples.
     """
 
     signal = replace(RAW, layout=OPEN)
-    facts = frozenset({"black_level", "white_level", "wb_gains", "ccm"})
+    facts = frozenset({"black_level", "white_level", "wb_gains", "ccm", "gain_map", "gain_map_geometry", "vignette"})
     suffixes = (
         *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf"),
         *(".raf", ".rw2", ".orf", ".pef", ".srw", ".rwl", ".3fr", ".fff", ".iiq"),
@@ -101,6 +105,8 @@ class Raw(Reader):
                 "white_level": torch.full((1, *black.shape), float(raw.white_level)),
                 "wb_gains": torch.from_numpy(_gains(raw, notes)),
                 "ccm": torch.from_numpy(_matrix(raw, notes)),
+                **_shading(dng, signal.layout, notes).facts(),
+                **_placement(raw, dng),
             }
         )
         signal = replace(signal, bit_depth=int(raw.white_level).bit_length())
@@ -153,7 +159,8 @@ def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
 
 
 def _dng(source: BinaryIO) -> dict[str, Any]:
-    """What LibRaw does not tell of a DNG: the pattern of its black level, and where that begins. Else empty.
+    """What LibRaw does not tell of a DNG: the pattern of its black level, where that begins, and its opcodes. Else
+    empty.
 
     Raises
     ------
@@ -171,7 +178,10 @@ def _dng(source: BinaryIO) -> dict[str, Any]:
                     raise InputFault("a TIFF that does not say which camera or CFA it comes from")
                 return {}
             samples = [page for page in pages if page.photometric in _SAMPLES and not page.subfiletype]
-            return _levels(max(samples, key=lambda page: page.size), file.filehandle.size) if samples else {}
+            if not samples:
+                return {}
+            page = max(samples, key=lambda page: page.size)
+            return _levels(page, file.filehandle.size) | _lens(page)
     except InputFault:
         raise
     except Exception:  # noqa: BLE001  no TIFF, or a strange one: LibRaw may read it all the same
@@ -195,6 +205,45 @@ def _levels(page: Any, size: int) -> dict[str, Any]:
     if black.dtype in (5, 10):
         values = values[::2] / values[1::2]
     return {"black": values.reshape(dim), "origin": page.tags.valueof("ActiveArea", (0, 0))[:2]}
+
+
+def _lens(page: Any) -> dict[str, Any]:
+    """The opcodes that apply to linear samples and to demosaiced ones, and the area that they are about."""
+    area = page.tags.valueof("ActiveArea", (0, 0, page.imagelength, page.imagewidth))
+    lists = {name: page.tags.valueof(tag) for name, tag in (("linear", 51009), ("demosaiced", 51022))}
+    return {"area": tuple(map(int, area)), "opcodes": {name: value for name, value in lists.items() if value}}
+
+
+def _shading(dng: dict[str, Any], layout: str, notes: list[str]) -> Shading:
+    """The gain maps and the radial correction of a DNG; what can't be used is noted."""
+    maps: list[GainMap] = []
+    vignettes: list[FixVignetteRadial] = []
+    for name, value in dng.get("opcodes", {}).items():
+        try:
+            opcodes = parse(bytes(value))
+        except (OpcodeFault, TypeError) as error:
+            notes.append(f"opcodes for {name} samples not used: {error}")
+            continue
+        found = [opcode for opcode in opcodes if isinstance(opcode, GainMap)]
+        if found and name == "demosaiced" and layout == "mosaic":
+            notes.append("gain maps for demosaiced samples not used")
+        else:
+            maps += found
+        vignettes += [opcode for opcode in opcodes if isinstance(opcode, FixVignetteRadial)]
+    if len(vignettes) > 1:
+        notes.append(f"of {len(vignettes)} radial corrections only the first is used")
+    return Shading(maps, vignettes[0]) if vignettes else Shading(maps)
+
+
+def _placement(raw: Any, dng: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Where the visible area lies on a DNG's active area, if it is another."""
+    sizes = raw.sizes
+    visible = (sizes.top_margin, sizes.left_margin, sizes.top_margin + sizes.height, sizes.left_margin + sizes.width)
+    top, left, bottom, right = dng.get("area", visible)
+    if visible == (top, left, bottom, right):
+        return {}
+    place = [[1, 0, visible[1] - left, right - left], [0, 1, visible[0] - top, bottom - top]]
+    return {"placement": torch.tensor([place], dtype=torch.float32)}
 
 
 def _gains(raw: Any, notes: list[str]) -> Floats:

@@ -39,16 +39,31 @@ def _matrix(rng: np.random.Generator) -> NDArray[Any]:
     return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
 
+def _table(rng: np.random.Generator) -> NDArray[Any]:
+    return np.round(np.cumsum(rng.uniform(1, 8, 1201)))
+
+
 def _curve(rng: np.random.Generator) -> NDArray[Any]:
     y = np.array([0.0, 0.3, 0.6, 0.85, 1.0]) + np.pad(rng.uniform(-0.08, 0.08, 3), 1)
     return np.stack([np.array([0.0, 0.2, 0.45, 0.7, 1.0]), y], axis=1)
 
 
+def _geometry(rng: np.random.Generator) -> NDArray[Any]:
+    """Of a grid of 3x4 points for each site of a Bayer pattern."""
+    sites = [[y, x, 4096, 4096, 2, 2, 0, 3, 3, 4] for y in (0, 1) for x in (0, 1)]
+    return np.concatenate([sites, rng.uniform([0, 0, 0.2, 0.2], [0.2, 0.2, 0.5, 0.5], (4, 4))], axis=1)
+
+
 FACTS: Final[Mapping[str, FactMaker]] = {
+    "linearization_table": _table,
     "wb_gains": _gains,
     "ccm": _matrix,
     "tone_curve": _curve,
     "noise_profile": lambda rng: rng.uniform([[1e-4, 1e-6]], [[1e-2, 1e-4]]),
+    "gain_map": lambda rng: rng.uniform(1, 2, (4, 3, 4)),
+    "gain_map_geometry": _geometry,
+    "vignette": lambda rng: rng.uniform([0, 0, 0, 0, 0, 0.4, 0.4], [0.5, 0.5, 0.1, 0.1, 0.1, 0.6, 0.6]),
+    "shading_corrected": lambda rng: np.ones((2, 1, 1)),
     "iso": lambda rng: rng.uniform(100, 6400, (1, 1, 1)),
     "exposure_time": lambda rng: rng.uniform(1e-3, 1, (1, 1, 1)),
 }
@@ -57,10 +72,16 @@ FACTS: Final[Mapping[str, FactMaker]] = {
 SHAPES: Final[Mapping[str, tuple[int | None, ...]]] = {
     "black_level": (None, None, None),
     "white_level": (None, None, None),
+    "linearization_table": (None,),
     "wb_gains": (3, 1, 1),
     "ccm": (3, 3),
     "tone_curve": (None, 2),
     "noise_profile": (None, 2),
+    "gain_map": (None, None, None),
+    "gain_map_geometry": (None, 14),
+    "vignette": (7,),
+    "shading_corrected": (2, 1, 1),
+    "placement": (2, 4),
     "iso": (1, 1, 1),
     "exposure_time": (1, 1, 1),
 }

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isp_sim import elementary
-from isp_sim.elementary import apply_matrix, at_most, between, blockwise, positive_power, power
+from isp_sim.elementary import apply_matrix, at_most, between, blockwise, positive_power, power, total
 
 
 def bits(x):
@@ -120,3 +120,24 @@ class TestBlockwise:
         signal = Signal(transfer=transfer, reference="scene" if name == "tone_curve" else "display")
         params = {"points": [[0, 0], [0.3, {"uniform": [0.4, 0.6]}], [1, 1]]} if name == "tone_curve" else None
         tools.assert_engine_laws(name, tools.picture(signal, batch=2, size=(229, 231), low=-0.1, high=1.1), params)
+
+
+class TestTotal:
+    @given(st.integers(0, 70), st.integers(0, 99))
+    def test_is_the_sum(self, n, seed):
+        x = torch.from_numpy(np.random.default_rng(seed).normal(size=(2, 3, n)))
+        np.testing.assert_allclose(total(x), x.numpy().sum(axis=-1), rtol=1e-13, atol=1e-13)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_equal_bits_whatever_else_there_is(self, dtype):
+        x = torch.rand(5, 3, 40001, generator=torch.Generator().manual_seed(1)).to(dtype)
+        whole = total(x)
+        strided = torch.stack([x, x + 1], dim=-1).flatten(-2)[..., ::2]
+        assert bits(total(strided)) == bits(whole)
+        assert bits(total(x.transpose(1, 2).contiguous().transpose(1, 2))) == bits(whole)
+        assert all(bits(total(x[i, j])) == bits(whole[i, j]) for i in range(5) for j in range(3))
+
+    def test_the_gradient_is_1(self):
+        x = torch.rand(2, 7, requires_grad=True)
+        total(x).sum().backward()
+        assert bool((x.grad == 1).all())
