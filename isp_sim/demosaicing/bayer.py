@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from isp_sim.filters import extend
 from isp_sim.signal import cfa_rows
 
 Interpolate = Callable[["Neighbours"], Tensor]
@@ -49,20 +49,6 @@ class Neighbours:
         return self(-step, 0) + self(step, 0)
 
 
-def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
-    """Indices of -reach ... length + reach - 1, mirrored about the first and the last."""
-    period = 2 * (length - 1)
-    index = torch.arange(-reach, length + reach, device=device).remainder(period)
-    return torch.minimum(index, period - index)
-
-
-def extend(plane: Tensor, reach: int) -> Tensor:
-    """A plane (B, H, W) with `reach` mirrored samples on every side."""
-    height, width = plane.shape[-2:]
-    rows, columns = mirrored(height, reach, plane.device), mirrored(width, reach, plane.device)
-    return plane[:, rows][:, :, columns]
-
-
 def check_size(mosaic: Tensor) -> tuple[int, int]:
     """Height and width of a mosaic; ValueError if it holds no full period."""
     height, width = mosaic.shape[-2:]
@@ -98,7 +84,7 @@ class Extended:
     """A full-size plane, extended once, that gives the `Neighbours` of any phase."""
 
     def __init__(self, plane: Tensor, reach: int) -> None:
-        self._extended, self._reach, self._size = extend(plane, reach), reach, (plane.shape[-2], plane.shape[-1])
+        self._extended, self._reach, self._size = extend(plane, reach, reach), reach, (plane.shape[-2], plane.shape[-1])
 
     def around(self, site: Site) -> Neighbours:
         return Neighbours(self._extended, self._reach, site.y, site.x, self._size)
