@@ -61,3 +61,23 @@ def apply_matrix(x: Tensor, matrix: Tensor) -> Tensor:
             total = total + x[:, j] * matrix[:, i, j, None, None]
         rows.append(total)
     return torch.stack(rows, dim=1)
+
+
+def soft_clamp(x: Tensor, low: float | Tensor, high: float | Tensor, softness: float | Tensor) -> Tensor:
+    """A smooth ``clamp(low, high)``: the integral of a logistic step up at `low` and one down at `high`.
+
+    Domain: all numbers; range: between `low` and `high`, and never beyond. The slope is positive everywhere, though
+    it underflows far outside. At a limit, the distance from the clamped value is softness * log 2.
+
+    Examples
+    --------
+    >>> soft_clamp(torch.tensor([-1.0, 0.0, 0.5, 1.0]), 0.0, 1.0, 0.1).round(decimals=4).tolist()
+    [0.0, 0.0693, 0.5, 0.9307]
+    """
+    return low + softness * (_softplus((x - low) / softness) - _softplus((x - high) / softness))
+
+
+def _softplus(z: Tensor) -> Tensor:
+    """log(1 + exp z). Maxima and minima, because at a tie their gradient is the mean of both sides."""
+    zero = torch.zeros((), dtype=z.dtype, device=z.device)
+    return torch.maximum(z, zero) + torch.log(1 + torch.exp(torch.minimum(z, -z)))

@@ -35,6 +35,7 @@ class Sharpen(Stage):
 
     needs = Signal.where(layout="rgb", levels="unit")
     halo = filters.gaussian_reach(SIGMA)
+    soft_gap = 0.0012
     source = "Gonzalez and Woods 2018, section 3.6 [Gonzalez2018]"
 
     class Params(StageParams):

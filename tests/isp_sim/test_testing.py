@@ -923,6 +923,8 @@ def test_an_error_on_top_is_not_undone() -> None:
 class RoundsInOneMode(Scale):
     """Rounds to a hundredth, or is smooth, and says so of each."""
 
+    soft_gap: ClassVar[float | None] = 0.006
+
     class Params(StageParams):
         factor: float = Field(0.9, ge=0.1, le=2, description="of every pixel [factor]")
         mode: Literal["exact", "soft"] = Field("exact", description="rounded or not")
