@@ -42,7 +42,7 @@ class ChromaDenoise(Stage):
             0.1, ge=0.001, le=10, description="of bilateral: standard deviation of the difference in luma [1]"
         )
         radius: Annotated[int, Structural] = Field(
-            5, ge=1, le=RADIUS, examples=[1, 3], description="of bilateral: of the disc around each pixel [px]"
+            5, ge=1, le=RADIUS, examples=[1], description="of bilateral: of the disc around each pixel [px]"
         )
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
