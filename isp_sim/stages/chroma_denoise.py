@@ -51,7 +51,7 @@ class ChromaDenoise(Stage):
             return torch.cat([y, chroma + self._change(y, chroma, p)], dim=1)
         y = luma(frame.pixels)
         change = self._change(y, frame.pixels[:, ::2] - y, p)
-        red, blue = change.split(1, dim=1)
+        red, blue = change[:, :1], change[:, 1:]
         green = (red * RED + blue * BLUE) * (-1 / (1 - RED - BLUE))
         return frame.pixels + torch.cat([red, green, blue], dim=1)
 
@@ -62,4 +62,5 @@ class ChromaDenoise(Stage):
             smooth = filters.gaussian(chroma, p.sigma)
         else:
             smooth = bilateral(chroma, y, p.radius, p.sigma, p.sigma_luma)
-        return (smooth - chroma) * p.strength
+        change: Tensor = (smooth - chroma) * p.strength
+        return change

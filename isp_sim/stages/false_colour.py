@@ -65,7 +65,7 @@ class FalseColour(Stage):
         if p.edges is not None:
             low, high = p.edges[:, :1], p.edges[:, 1:]
             change = change * ((_contrast(green) - low) / (high - low)).clamp(0, 1)
-        red, blue = change.split(1, dim=1)
+        red, blue = change[:, :1], change[:, 1:]
         return torch.cat([frame.pixels[:, :1] + red, green, frame.pixels[:, 2:] + blue], dim=1)
 
 

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 def _bilinear(t: Array) -> Array:
-    return np.maximum(1 - np.abs(t), 0)
+    return np.asarray(np.maximum(1 - np.abs(t), 0))
 
 
 def _bicubic(t: Array) -> Array:

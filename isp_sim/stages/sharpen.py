@@ -60,4 +60,5 @@ class Sharpen(Stage):
         if p.overshoot is not None:
             low, high = filters.extremes(x, 1)
             change = torch.minimum(torch.maximum(change, low - p.overshoot - x), high + p.overshoot - x)
-        return frame.pixels + change
+        sharpened: Tensor = frame.pixels + change
+        return sharpened

@@ -30,7 +30,7 @@ def luma(rgb: Tensor, standard: str = "bt601") -> Tensor:
     0.299
     """
     kr, kb = WEIGHTS[standard]
-    r, g, b = rgb.split(1, dim=1)
+    r, g, b = rgb[:, :1], rgb[:, 1:2], rgb[:, 2:]
     return g + ((r - g) * kr + (b - g) * kb)
 
 

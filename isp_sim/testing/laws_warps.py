@@ -132,7 +132,7 @@ def _enlarged(warp: Warp) -> float:
 
 def _fits(place: Tensor, size: tuple[int, int], margin: float) -> bool:
     x, y = place.tolist()
-    return margin <= x <= size[1] - margin and margin <= y <= size[0] - margin
+    return bool(margin <= x <= size[1] - margin and margin <= y <= size[0] - margin)
 
 
 def _written(place: Tensor) -> str:
