@@ -356,6 +356,8 @@ def _facts(plugin: Any) -> Iterator[tuple[str, str]]:
         yield "gives", gives or "the signal it got"
         depends = plugin.is_differentiable is not Stage.is_differentiable
         yield "differentiable", "depends on parameters" if depends else "yes" if plugin.differentiable else "no"
+        if plugin.soft_gap is not None:
+            yield "soft gap", f"{plugin.soft_gap:g} mean absolute difference from mode exact, with default parameters"
         yield "invertible", "yes" if plugin.is_invertible() else "no"
     for fact in ("preserves_samples", "linear", "border"):
         if hasattr(plugin, fact):

@@ -105,3 +105,23 @@ def total(x: Tensor) -> Tensor:
         rest = x[..., half:]
         x = torch.cat([x[..., : n - half] + rest, x[..., n - half : half]], dim=-1)
     return x.squeeze(-1) if x.shape[-1] else x.sum(dim=-1)
+
+
+def soft_clamp(x: Tensor, low: float | Tensor, high: float | Tensor, softness: float | Tensor) -> Tensor:
+    """A smooth ``clamp(low, high)``: the integral of a logistic step up at `low` and one down at `high`.
+
+    Domain: all numbers; range: between `low` and `high`, and never beyond. The slope is positive everywhere, though
+    it underflows far outside. At a limit, the distance from the clamped value is softness * log 2.
+
+    Examples
+    --------
+    >>> [round(value, 3) for value in soft_clamp(torch.tensor([-9.0, 0.0, 0.5, 1.0]), 0.0, 1.0, 0.1).tolist()]
+    [0.0, 0.069, 0.5, 0.931]
+    """
+    return low + softness * (_softplus((x - low) / softness) - _softplus((x - high) / softness))
+
+
+def _softplus(z: Tensor) -> Tensor:
+    """log(1 + exp z). Maxima and minima, because at a tie their gradient is the mean of both sides."""
+    zero = torch.zeros((), dtype=z.dtype, device=z.device)
+    return torch.maximum(z, zero) + torch.log(1 + torch.exp(torch.minimum(z, -z)))

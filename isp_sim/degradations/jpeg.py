@@ -67,6 +67,7 @@ class JPEG(Degradation):
 
     needs = Signal.where(layout="rgb", levels="unit", transfer="srgb")
     differentiable = False
+    soft_gap = 0.02
     source = "ITU-T T.81 [T81]; libjpeg-turbo [libjpegturbo]; Loeffler, Ligtenberg and Moschytz 1989 [Loeffler1989]"
 
     class Params(StageParams):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from isp_sim.signal import cfa_rows
@@ -58,13 +57,6 @@ def check_size(mosaic: Tensor) -> tuple[int, int]:
     if min(height, width) < 2:
         raise ValueError(f"a Bayer mosaic of {height}x{width} holds no full period; it must be at least 2x2")
     return height, width
-
-
-def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
-    """Indices of -reach ... length + reach - 1, mirrored about the first and the last."""
-    period = 2 * (length - 1)
-    index = torch.arange(-reach, length + reach, device=device).remainder(period)
-    return torch.minimum(index, period - index)
 
 
 def split(plane: Tensor) -> dict[Phase, Tensor]:

@@ -28,8 +28,10 @@ from isp_sim.testing import (
     laws_bits,
     laws_declared,
     laws_demosaicers,
+    laws_modes,
     laws_numbers,
     laws_runs,
+    laws_warps,
 )
 from isp_sim.testing.law import Law, tested
 from isp_sim.testing.pictures import FACTS, FactMaker
@@ -77,6 +79,8 @@ STAGE_LAWS: Final[tuple[Law, ...]] = (
     laws_bits.pickles,
     laws_numbers.precision,
     laws_numbers.gradient,
+    laws_modes.soft_twin,
+    laws_warps.warp,
     laws_numbers.inverse,
     laws_numbers.cuda,
 )

@@ -89,7 +89,7 @@ def gradient(s: Subject) -> str | None:
     sloped = [setting for setting in s.settings if s.stage.is_differentiable(setting.constants)]
     for setting in s.settings:
         if setting not in sloped:
-            slope = _slope(s, setting, inside=True)
+            slope = slope_of(s, setting, inside=True)
             if slope is not None and bool((slope != 0).any()):
                 raise Broken(f"{setting}: differentiable is False, yet slopes of up to {slope.abs().max():.3g} flow")
     if not sloped:
@@ -98,14 +98,16 @@ def gradient(s: Subject) -> str | None:
     flat = True
     for setting in sloped:
         for inside in (True, False):
-            slope = _slope(s, setting, inside)
+            slope = slope_of(s, setting, inside)
             if slope is None:
                 raise Broken(f"{setting}: no gradient flows from the output back to the pixels")
             if number := int((~slope.isfinite()).sum()):
                 where = "well within the range" if inside else "of a picture with pixels at 0, below 0 and above 1"
                 raise Broken(f"{setting}: {number} of {slope.numel()} slopes are NaN or infinite, {where}")
             flat = flat and not bool((slope != 0).any())
-        if setting.smallest > SIZES[1]:
+        if getattr(setting.constants, "mode", None) == "straight_through":
+            remarks["in mode straight_through, another function's on purpose"] = None
+        elif setting.smallest > SIZES[1]:
             remarks["not compared with differences where it needs large pictures"] = None
         elif text := _unlike_differences(s, setting):
             if s.drawn_by(setting):
@@ -128,7 +130,7 @@ def _projection(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return projected
 
 
-def _slope(s: Subject, setting: Setting, inside: bool) -> Tensor | None:
+def slope_of(s: Subject, setting: Setting, inside: bool) -> Tensor | None:
     """The gradient of a projection of the result by the pixels; None if there is none."""
     names = KEYS[:2]
     frame = s.frame(setting, names, dtype=torch.float64, inside=inside)
@@ -142,7 +144,7 @@ def _unlike_differences(s: Subject, setting: Setting) -> str | None:
     names = KEYS[:2]
     frame = s.frame(setting, names, dtype=torch.float64, inside=True)
     run = _projection(_on_pixels(s, setting, frame, s.values(setting, names)))
-    slope = _slope(s, setting, inside=True)
+    slope = slope_of(s, setting, inside=True)
     if slope is None:
         return "no gradient flows"
     x, rng = frame.pixels, keyed("directions", "")

@@ -29,8 +29,8 @@ def runs(s: Subject) -> str | None:
 
 @law(
     "output",
-    "pixels come back in the size and dtype that they had, with the channels of the signal after the stage; maps are "
-    "(B, n, H, W)",
+    "pixels come back in the dtype that they had, and in their size or that of the warp, with the channels of the "
+    "signal after the stage; maps are (B, n, H, W) in that size",
     "a tensor made without dtype=, such as torch.zeros or torch.tensor; a reduction without keepdim",
     after=("runs",),
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from isp_sim.frame import PERIODIC, Capture, Frame, MissingFact
 from isp_sim.parameters import StageParams, collate
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import GeometricStage, Stage, StageFault, attach
+from isp_sim.stage import GeometricStage, Result, Stage, StageFault, attach
 from isp_sim.testing.cases import Case, cases
 from isp_sim.testing.law import Broken, NotApplicable, raised
 from isp_sim.testing.pictures import FactMaker, keyed, levels, picture, signals
@@ -270,6 +271,15 @@ class Subject:
 
         Only that a Degradation leaves the signal is not enforced here, because it is a law of its own.
         """
+        parts = []
+        for indices, part, p in self._parts(frame, values):
+            parts.append((indices, self._apply(setting, part, p, (rng or self._rng)(part.keys))))
+        return Frame.join(parts)
+
+    def _parts(
+        self, frame: Frame, values: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[list[int], Frame, SimpleNamespace]]:
+        """The parts of a batch that are computed together: positions, frame, parameters."""
         fields = dict(self.model.model_fields)
         drawn = []
         for key, plain in zip(frame.keys, values, strict=True):
@@ -277,11 +287,15 @@ class Subject:
             if more := self.stage.further(plain):
                 drawn[-1] |= more.draw(partial(keyed, key=key))
                 fields |= more.model.model_fields
-        parts = []
         for indices, p in collate(fields, drawn, frame.pixels):
-            part = frame.select(indices)
-            parts.append((indices, self._apply(setting, part, p, (rng or self._rng)(part.keys))))
-        return Frame.join(parts)
+            yield indices, frame.select(indices), p
+
+    def results(
+        self, setting: Setting, frame: Frame, values: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[list[int], Frame, Tensor | Result]]:
+        """What the stage itself returns for each part of a batch, forward: positions, frame, result."""
+        for indices, part, p in self._parts(frame, values):
+            yield indices, part, self.stage.apply(part, p, self._rng(part.keys))
 
     def _rng(self, keys: tuple[str, ...]) -> Randomness:
         return Randomness(0, 0, self.name, keys)
