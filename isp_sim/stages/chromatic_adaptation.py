@@ -19,7 +19,7 @@ from isp_sim.signal import Signal
 from isp_sim.stage import Stage
 
 Temperature = Annotated[float, Field(ge=1700, le=25000)]
-X = Annotated[float, Field(ge=0.2, le=0.6)]
+Coordinate = Annotated[float, Field(ge=0.2, le=0.5)]
 
 
 class ChromaticAdaptation(Stage):
@@ -38,10 +38,12 @@ class ChromaticAdaptation(Stage):
         method: AdaptationMethod = Field("bradford", description="which responses are scaled")
         source: WhiteName = Field("A", description="the white that the picture has")
         source_cct: Temperature | None = Field(None, description="a black body in its place [K]")
-        source_xy: tuple[X, X] | None = Field(None, description="a chromaticity x, y in its place [1]")
+        source_xy: tuple[Coordinate, Coordinate] | None = Field(
+            None, description="a chromaticity x, y in its place [1]"
+        )
         to: WhiteName = Field("D65", description="the white that it gets")
         to_cct: Temperature | None = Field(None, description="a black body in its place [K]")
-        to_xy: tuple[X, X] | None = Field(None, description="a chromaticity x, y in its place [1]")
+        to_xy: tuple[Coordinate, Coordinate] | None = Field(None, description="a chromaticity x, y in its place [1]")
 
         @model_validator(mode="after")
         def _one_of_both(self) -> ChromaticAdaptation.Params:
