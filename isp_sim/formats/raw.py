@@ -199,9 +199,10 @@ def _levels(page: Any, size: int) -> dict[str, Any]:
 
 
 def _numbers(tag: Any) -> NDArray[np.float64]:
-    """The numbers of a tag, fractions worked out."""
+    """The numbers of a tag, fractions worked out; not finite where the denominator is 0."""
     values = np.atleast_1d(np.asarray(tag.value, dtype=np.float64))
-    return values[::2] / values[1::2] if tag.dtype in (5, 10) else values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return values[::2] / values[1::2] if tag.dtype in (5, 10) else values
 
 
 def _dng_colour(tags: Any) -> dict[str, Floats]:
@@ -227,8 +228,9 @@ def _dng_colour(tags: Any) -> dict[str, Floats]:
     signatures = [str(tags.valueof(f"{of}CalibrationSignature", "")).strip("\0") for of in ("Camera", "Profile")]
     if calibration is None or signatures[0] != signatures[1]:
         calibration = np.stack([np.eye(3)] * 2)
-    if (balance := tags.get("AnalogBalance")) is not None and _numbers(balance).size == 3:
-        calibration = np.diag(_numbers(balance)) @ calibration
+    balance = np.ones(3) if (tag := tags.get("AnalogBalance")) is None else _numbers(tag)
+    if balance.size == 3 and np.all(np.isfinite(balance) & (balance > 0)):
+        calibration = np.diag(balance) @ calibration
     if not np.array_equal(calibration, np.stack([np.eye(3)] * 2)):
         facts["camera_calibrations"] = calibration
     if None in known:  # nothing to interpolate between: the first matrices hold for any light
