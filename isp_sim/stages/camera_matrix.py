@@ -95,7 +95,7 @@ class CameraColour:
         --------
         >>> camera = CameraColour(np.ones((2, 3, 3)), np.array([2856.0, 6504.0]))
         >>> camera.share(2000), camera.share(6504), round(camera.share(4000), 3)
-        (1.0, 0.0, 0.491)
+        (1.0, 0.0, 0.49)
         """
         first, second = 1e6 / self.illuminants
         if first == second:
