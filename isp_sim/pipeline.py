@@ -346,9 +346,11 @@ def _who_gives(asking: str, faults: list[tuple[str, tuple[object, ...]]]) -> str
     found: dict[str, None] = {}
     for name in registry.names(*registry.STAGE_GROUPS):
         try:
-            gives = getattr(registry.load(name, *registry.STAGE_GROUPS), "gives", {})
+            stage = registry.load(name, *registry.STAGE_GROUPS)
         except LookupError:
             continue
-        if name != asking and any(gives.get(field, OPEN) in accepted for field, accepted in faults):
+        given = {field: (value,) for field, value in getattr(stage, "gives", {}).items()}
+        given |= getattr(stage, "can_give", {})
+        if name != asking and any(set(given.get(field, ())) & set(accepted) for field, accepted in faults):
             found[name] = None
     return f"; {' and '.join(found)} would give that" if found else ""

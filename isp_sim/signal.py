@@ -114,11 +114,13 @@ class Signal:
         ``dn``: digital numbers as the sensor wrote them, with black and white level in the capture.
         ``unit``: black is 0, white is 1.
     colour
-        ``camera`` (the sensor's own primaries) or the name of an RGB space, such as ``srgb``.
+        ``camera`` (the sensor's own primaries), the name of an RGB space, such as ``srgb``, or ``xyz`` (see
+        `isp_sim.colorimetry.SPACES`).
     white_balanced
         Whether a neutral surface has equal channels.
     transfer
-        ``linear`` (proportional to light) or the name of the curve, such as ``srgb``.
+        ``linear`` (proportional to light) or the name of the curve, such as ``srgb``. ``gamma`` is a power law of any
+        exponent.
     reference
         ``scene`` (proportional to the scene's light) or ``display`` (rendered for a screen).
     bit_depth

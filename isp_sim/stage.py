@@ -48,6 +48,8 @@ class Stage(ABC):
     """The signals it accepts."""
     gives: ClassVar[Mapping[str, object]] = Signal.change()
     """The fields of the signal that it sets."""
+    can_give: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+    """Values that it can set in fields that its static parameters decide: for the hints of error messages."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Facts of the capture that it can't do without."""
     writes: ClassVar[tuple[str, ...]] = ()

@@ -69,9 +69,15 @@ class Files(Writer):
         return None
 
     def remarks(self, signal: Signal) -> list[str]:
-        if self.params.format != "npy" and signal.layout == "rgb" and signal.transfer not in ("srgb", OPEN):
-            return [f"the pictures are {signal.transfer}; viewers take them as sRGB and show them too dark"]
-        return []
+        found = []
+        if self.params.format != "npy" and signal.layout == "rgb":
+            if signal.transfer not in ("srgb", OPEN):
+                found.append(f"the pictures are {signal.transfer}; viewers take them as sRGB and show them too dark")
+            if signal.colour not in ("srgb", "camera", OPEN):
+                found.append(
+                    f"the pictures are in {signal.colour}, which the files do not say; viewers take them as sRGB"
+                )
+        return found
 
     def encode(self, frame: Frame) -> bytes:
         if self.params.format == "npy":

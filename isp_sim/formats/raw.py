@@ -16,7 +16,8 @@ from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading
 from isp_sim.formats.tiff import refuse_lost_segments
 from isp_sim.frame import Capture, Frame, Move
 from isp_sim.signal import OPEN, RAW, cfa_name
-from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
+from isp_sim.stages.camera_matrix import CALIBRATION_ILLUMINANTS, D65
+from isp_sim.stages.colour_matrix import XYZ_FROM_SRGB, ccm_from_xyz_to_camera
 
 Floats = NDArray[np.float32]
 
@@ -30,14 +31,19 @@ class Raw(Reader):
     A linearisation table, such as a DNG's, has been applied: LibRaw does so while it unpacks the samples.
 
     The CFA is the visible area's, at its top-left pixel. Black level of each site, white level, as-shot gains
-    (scaled so that the smallest is 1) and colour matrix go into the capture, and so does the lens shading that a
+    (scaled so that the smallest is 1) and colour matrices go into the capture, and so does the lens shading that a
     DNG's opcodes describe: gain maps and the radial correction, neutral where there are none, not yet applied. A DNG
     that is already demosaiced comes as camera RGB. Sensors without colours, with others than red, green and blue, or
     with rows at 45 degrees are refused, and so are floating-point samples.
     """
 
     signal = replace(RAW, layout=OPEN)
-    facts = frozenset({"black_level", "white_level", "wb_gains", "ccm", "gain_map", "gain_map_geometry", "vignette"})
+    facts = frozenset(
+        {
+            *("black_level", "white_level", "wb_gains", "ccm", "color_matrices", "calibration_illuminants"),
+            *("gain_map", "gain_map_geometry", "vignette"),
+        }
+    )
     suffixes = (
         *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf"),
         *(".raf", ".rw2", ".orf", ".pef", ".srw", ".rwl", ".3fr", ".fff", ".iiq"),
@@ -105,6 +111,7 @@ class Raw(Reader):
                 "white_level": torch.full((1, *black.shape), float(raw.white_level)),
                 "wb_gains": torch.from_numpy(_gains(raw, notes)),
                 "ccm": torch.from_numpy(_matrix(raw, notes)),
+                **{name: torch.from_numpy(fact) for name, fact in (dng.get("colour") or _daylight(raw)).items()},
                 **_shading(dng, signal.layout, notes).facts(),
                 **_placement(raw, dng),
             }
@@ -159,8 +166,8 @@ def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
 
 
 def _dng(source: BinaryIO) -> dict[str, Any]:
-    """What LibRaw does not tell of a DNG: the pattern of its black level, where that begins, and its opcodes. Else
-    empty.
+    """What LibRaw does not tell of a DNG: the pattern of its black level, where that begins, its opcodes and its colour
+    matrices. Else empty.
 
     Raises
     ------
@@ -178,10 +185,11 @@ def _dng(source: BinaryIO) -> dict[str, Any]:
                     raise InputFault("a TIFF that does not say which camera or CFA it comes from")
                 return {}
             samples = [page for page in pages if page.photometric in _SAMPLES and not page.subfiletype]
+            colour = {"colour": _dng_colour(pages[0].tags)}
             if not samples:
-                return {}
+                return colour
             page = max(samples, key=lambda page: page.size)
-            return _levels(page, file.filehandle.size) | _lens(page)
+            return _levels(page, file.filehandle.size) | _lens(page) | colour
     except InputFault:
         raise
     except Exception:  # noqa: BLE001  no TIFF, or a strange one: LibRaw may read it all the same
@@ -201,10 +209,59 @@ def _levels(page: Any, size: int) -> dict[str, Any]:
     # Where there are masked areas, LibRaw measures the black level there.
     if dim is None or black is None or "MaskedAreas" in page.tags or page.samplesperpixel != 1:
         return {}
-    values = np.atleast_1d(np.asarray(black.value, dtype=np.float64))
-    if black.dtype in (5, 10):
-        values = values[::2] / values[1::2]
-    return {"black": values.reshape(dim), "origin": page.tags.valueof("ActiveArea", (0, 0))[:2]}
+    return {"black": _numbers(black).reshape(dim), "origin": page.tags.valueof("ActiveArea", (0, 0))[:2]}
+
+
+def _numbers(tag: Any) -> NDArray[np.float64]:
+    """The numbers of a tag, fractions worked out; not finite where the denominator is 0."""
+    values = np.atleast_1d(np.asarray(tag.value, dtype=np.float64))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return values[::2] / values[1::2] if tag.dtype in (5, 10) else values
+
+
+def _dng_colour(tags: Any) -> dict[str, Floats]:
+    """What a DNG says of its colours, as capture facts; empty if it says nothing that can be used."""
+
+    def matrices(name: str) -> NDArray[np.float64] | None:
+        """Both matrices of a name (2, 3, 3), or one twice."""
+        found = [_numbers(tag) for i in (1, 2) if (tag := tags.get(f"{name}{i}")) is not None]
+        if not found or any(m.size != 9 or not np.all(np.isfinite(m)) for m in found):
+            return None
+        return np.stack([found[0], found[-1]]).reshape(2, 3, 3)
+
+    color = matrices("ColorMatrix")
+    if color is None or np.any(np.abs(np.linalg.det(color)) < 1e-9):
+        return {}
+    numbers = [tags.valueof(f"CalibrationIlluminant{i}", 0) for i in (1, 2)]
+    known = [CALIBRATION_ILLUMINANTS.get(number) for number in numbers]
+    facts, forward = {"color_matrices": color}, matrices("ForwardMatrix")
+    if forward is not None:
+        facts["forward_matrices"] = forward
+    calibration = matrices("CameraCalibration")
+    # They belong to one profile's matrices: to those of the same signature.
+    signatures = [str(tags.valueof(f"{of}CalibrationSignature", "")).strip("\0") for of in ("Camera", "Profile")]
+    if calibration is None or signatures[0] != signatures[1]:
+        calibration = np.stack([np.eye(3)] * 2)
+    balance = np.ones(3) if (tag := tags.get("AnalogBalance")) is None else _numbers(tag)
+    if balance.size == 3 and np.all(np.isfinite(balance) & (balance > 0)):
+        calibration = np.diag(balance) @ calibration
+    if not np.array_equal(calibration, np.stack([np.eye(3)] * 2)):
+        facts["camera_calibrations"] = calibration
+    if None in known:  # nothing to interpolate between: the first matrices hold for any light
+        facts = {name: np.stack([fact[0], fact[0]]) for name, fact in facts.items()}
+    facts["calibration_illuminants"] = np.array([cct or CALIBRATION_ILLUMINANTS[D65] for cct in known])
+    return {name: fact.astype(np.float32)[None] for name, fact in facts.items()}
+
+
+def _daylight(raw: Any) -> dict[str, Floats]:
+    """LibRaw's matrix for the camera, which is for D65, as capture facts; that of the sRGB primaries if it has none."""
+    table = np.asarray(raw.rgb_xyz_matrix, dtype=np.float64)[:3]
+    if not np.any(table) or abs(np.linalg.det(table)) < 1e-9:
+        table = np.asarray(np.linalg.inv(XYZ_FROM_SRGB), dtype=np.float64)
+    return {
+        "color_matrices": np.stack([table, table]).astype(np.float32)[None],
+        "calibration_illuminants": np.full((1, 2), CALIBRATION_ILLUMINANTS[D65], dtype=np.float32),
+    }
 
 
 def _lens(page: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from isp_sim.parameters import Parameters, StageParams, Static
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Requirement, Signal
 from isp_sim.stage import Result, Stage, undo
+from isp_sim.stages.camera_matrix import CALIBRATION_ILLUMINANTS, D65
 from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
 
 
@@ -104,10 +105,13 @@ def camera_facts(p: Any) -> dict[str, Tensor]:
     """The capture facts of a drawn camera state (see `isp_sim.cameras.profile.CameraState`)."""
     mix = p.mix[:, :, 0, 0].to("cpu", torch.float64).numpy()
     matrices = np.einsum("bk,kij->bij", mix / mix.sum(axis=1, keepdims=True), np.asarray(p.xyz_to_camera))
+    color_matrices = torch.from_numpy(matrices).to(p.wb_gains)
     ccm = np.stack([ccm_from_xyz_to_camera(matrix) for matrix in matrices])
     return {
         "wb_gains": p.wb_gains / p.wb_gains.amin(dim=1, keepdim=True),
         "ccm": torch.from_numpy(ccm).to(p.wb_gains),
+        "color_matrices": torch.stack([color_matrices, color_matrices], dim=1),
+        "calibration_illuminants": p.wb_gains.new_full((len(matrices), 2), CALIBRATION_ILLUMINANTS[D65]),
         "tone_curve": p.tone_curve,
         "noise_profile": torch.stack([p.shot[:, :, 0, 0], p.read[:, :, 0, 0]], dim=-1),
     }

@@ -43,6 +43,17 @@ def _table(rng: np.random.Generator) -> NDArray[Any]:
     return np.round(np.cumsum(rng.uniform(1, 8, 1201)))
 
 
+def _xyz_to_camera(rng: np.random.Generator) -> NDArray[Any]:
+    """Like those of real cameras, which see D65 greener than it is."""
+    daylight = np.array([[0.7, -0.08, -0.1], [-0.44, 1.26, 0.2], [-0.09, 0.2, 0.58]])
+    return daylight * rng.uniform(0.95, 1.05, (2, 3, 3))
+
+
+def _forward(rng: np.random.Generator) -> NDArray[Any]:
+    daylight = np.array([[0.75, 0.1, 0.11], [0.26, 0.92, -0.18], [0.01, -0.22, 1.03]])
+    return daylight * rng.uniform(0.95, 1.05, (2, 3, 3))
+
+
 def _curve(rng: np.random.Generator) -> NDArray[Any]:
     y = np.array([0.0, 0.3, 0.6, 0.85, 1.0]) + np.pad(rng.uniform(-0.08, 0.08, 3), 1)
     return np.stack([np.array([0.0, 0.2, 0.45, 0.7, 1.0]), y], axis=1)
@@ -58,6 +69,10 @@ FACTS: Final[Mapping[str, FactMaker]] = {
     "linearization_table": _table,
     "wb_gains": _gains,
     "ccm": _matrix,
+    "color_matrices": _xyz_to_camera,
+    "calibration_illuminants": lambda rng: rng.uniform([2700, 6000], [3200, 7000]),
+    "camera_calibrations": lambda rng: np.eye(3) * rng.uniform(0.95, 1.05, (2, 3, 1)),
+    "forward_matrices": _forward,
     "tone_curve": _curve,
     "noise_profile": lambda rng: rng.uniform([[1e-4, 1e-6]], [[1e-2, 1e-4]]),
     "gain_map": lambda rng: rng.uniform(1, 2, (4, 3, 4)),
@@ -75,6 +90,10 @@ SHAPES: Final[Mapping[str, tuple[int | None, ...]]] = {
     "linearization_table": (None,),
     "wb_gains": (3, 1, 1),
     "ccm": (3, 3),
+    "color_matrices": (2, 3, 3),
+    "calibration_illuminants": (2,),
+    "camera_calibrations": (2, 3, 3),
+    "forward_matrices": (2, 3, 3),
     "tone_curve": (None, 2),
     "noise_profile": (None, 2),
     "gain_map": (None, None, None),

@@ -18,9 +18,10 @@ from isp_sim.formats.raw import Raw
 from isp_sim.formats.reader import InputFault, Item
 from isp_sim.frame import Capture, Frame
 from isp_sim.signal import cfa_rows
+from isp_sim.stages.colour_matrix import XYZ_FROM_SRGB
 from isp_sim.stages.lens_shading import LensShading
 from isp_sim.stages.levels import Normalise
-from tests.isp_sim.formats.dng import DAYLIGHT_MATRIX, NEUTRAL, write_dng
+from tests.isp_sim.formats.dng import DAYLIGHT_MATRIX, NEUTRAL, rationals, write_dng
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "develop_raw.yaml"
 DATA = os.environ.get("ISP_SIM_DATA")
@@ -43,7 +44,7 @@ AREAS = [None, (2, 4, 44, 60), (3, 4, 44, 60), (2, 5, 45, 61), (3, 5, 46, 59), (
 def read(path, orient=False):
     reader = Raw(Raw.Params(orient=orient))
     reading = reader.read(Item(path.name, str(path)))
-    assert set(reading.frame.capture) - {"placement"} == reader.facts
+    assert set(reading.frame.capture) - {"placement", "camera_calibrations", "forward_matrices"} == reader.facts
     assert reading.frame.keys == (path.name,)
     return reading
 
@@ -763,3 +764,52 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
     except OSError:
         pytest.skip("this file system takes no such names")
     assert refused(path) == "LibRaw takes no file name that is not UTF-8: rename it"
+
+
+class TestColourMatrices:
+    """What a DNG says of its colours, for `camera_matrix`."""
+
+    WARM = tuple(tuple(1.1 * v for v in row) for row in DAYLIGHT_MATRIX)
+    FORWARD = ((0.75, 0.10, 0.11), (0.26, 0.92, -0.18), (0.01, -0.22, 1.03))
+
+    @staticmethod
+    def matrix(code, rows):
+        return (code, "2i", 9, rationals([v for row in rows for v in row]), True)
+
+    def facts(self, path, *more):
+        return read(write_dng(path / "a.dng", noise(), more=more)).frame.capture
+
+    def test_one_matrix_is_taken_for_both_lights(self, tmp_path):
+        facts = self.facts(tmp_path)
+        np.testing.assert_allclose(facts["color_matrices"][0], [DAYLIGHT_MATRIX, DAYLIGHT_MATRIX], atol=1e-6)
+        assert set(facts) == Raw.facts
+
+    def test_two_matrices_with_their_lights(self, tmp_path):
+        facts = self.facts(
+            tmp_path,
+            self.matrix(50722, self.WARM),
+            (50779, "H", 1, 17, True),
+            self.matrix(50964, self.FORWARD),
+            (50727, "2I", 3, rationals([2.0, 1.0, 1.5]), True),
+        )
+        np.testing.assert_allclose(facts["color_matrices"][0], [DAYLIGHT_MATRIX, self.WARM], atol=1e-6)
+        assert facts["calibration_illuminants"].tolist() == [[6504.0, 2856.0]]
+        np.testing.assert_allclose(facts["forward_matrices"][0], [self.FORWARD, self.FORWARD], atol=1e-6)
+        np.testing.assert_allclose(facts["camera_calibrations"][0], np.stack([np.diag([2, 1, 1.5])] * 2), atol=1e-6)
+
+    def test_an_unknown_light_leaves_the_first_matrix(self, tmp_path):
+        facts = self.facts(tmp_path, self.matrix(50722, self.WARM), (50779, "H", 1, 255, True))
+        np.testing.assert_allclose(facts["color_matrices"][0], [DAYLIGHT_MATRIX, DAYLIGHT_MATRIX], atol=1e-6)
+
+    @pytest.mark.parametrize("matches", [True, False])
+    def test_a_calibration_belongs_to_the_profile_of_its_signature(self, tmp_path, matches):
+        calibration = ((0.98, 0, 0), (0, 1, 0), (0, 0, 1.03))
+        more = [self.matrix(50723, calibration), (50931, "s", 0, "ours", True)]
+        facts = self.facts(tmp_path, *more, *([(50932, "s", 0, "ours", True)] if matches else []))
+        assert ("camera_calibrations" in facts) == matches
+        if matches:
+            np.testing.assert_allclose(facts["camera_calibrations"][0, 1], calibration, atol=1e-6)
+
+    def test_a_file_without_matrices_is_taken_to_see_srgb(self, tmp_path):
+        facts = read(write_dng(tmp_path / "a.dng", noise(), matrix=None)).frame.capture
+        np.testing.assert_allclose(facts["color_matrices"][0, 0], np.linalg.inv(XYZ_FROM_SRGB), atol=1e-6)
