@@ -86,28 +86,33 @@ def run(frame: Frame, links: Sequence[Link]) -> Frame:
     bare = replace(frame, targets={})
     gathered = _Gathered(frame)
     for piece in _pieces(frame, sum(link.reach for link in links)):
-        part = _cut(bare, piece)
+        cut = part = _cut(bare, piece)
         for link in links:
             rng = replace(link.randomness, keys=part.keys)
             part = link.apply(part, _parameters(link.parameters, piece.samples, frame.batch), rng)
-        gathered.put(piece, part)
+        gathered.put(piece, part, cut)
     return gathered.frame()
 
 
 class _Gathered:
     """The whole frame, as far as its pieces have come."""
 
-    def __init__(self, frame: Frame) -> None:
-        self._whole = frame
+    def __init__(self, whole: Frame) -> None:
+        self._whole = whole
         self._pixels = torch.empty(0)
         self._maps: dict[str, Tensor] = {}
-        self._last: dict[int, Frame] = {}
+        self._signal = whole.signal
+        self._facts: dict[int, dict[str, Tensor]] = {}
 
-    def put(self, piece: Piece, part: Frame) -> None:
-        if not self._last:
+    def put(self, piece: Piece, part: Frame, cut: Frame) -> None:
+        """Put in a piece, of which `cut` was what went into the chain."""
+        if not self._facts:
+            self._signal = part.signal
             self._pixels = self._empty(part.pixels)
             self._maps = {name: self._empty(values) for name, values in part.maps.items()}
-        self._last[piece.samples.start] = part
+        self._facts[piece.samples.start] = {
+            name: fact for name, fact in part.capture.items() if fact is not cut.capture.get(name)
+        }
         start = piece.kept.start - piece.rows.start
         inner = slice(start, start + piece.kept.stop - piece.kept.start)
         self._pixels[piece.samples, :, piece.kept] = part.pixels[:, :, inner]
@@ -115,12 +120,12 @@ class _Gathered:
             self._maps[name][piece.samples, :, piece.kept] = values[:, :, inner]
 
     def frame(self) -> Frame:
-        parts = [self._last[start] for start in sorted(self._last)]
-        facts = {name: torch.cat([part.capture[name] for part in parts]) for name in parts[0].capture}
+        parts = [self._facts[start] for start in sorted(self._facts)]
+        facts = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return replace(
             self._whole,
             pixels=self._pixels,
-            signal=parts[0].signal,
+            signal=self._signal,
             capture=self._whole.capture.with_facts(facts),
             maps=self._maps,
         )
@@ -160,13 +165,18 @@ def _period(frame: Frame) -> int:
 
 def _cut(frame: Frame, piece: Piece) -> Frame:
     samples, rows = piece.samples, piece.rows
-    return replace(
-        frame,
-        pixels=frame.pixels[samples, :, rows],
-        capture=frame.capture.map(lambda fact: fact[samples]),
-        keys=frame.keys[samples],
-        maps={name: values[samples, :, rows] for name, values in frame.maps.items()},
-    )
+    part = frame
+    if samples != slice(0, frame.batch):
+        part = replace(
+            frame,
+            pixels=frame.pixels[samples],
+            capture=frame.capture.map(lambda fact: fact[samples]),
+            keys=frame.keys[samples],
+            maps={name: values[samples] for name, values in frame.maps.items()},
+        )
+    if rows == slice(0, frame.size[0]):
+        return part
+    return part.crop(rows.start, 0, rows.stop - rows.start, frame.size[1])
 
 
 def _parameters(parameters: SimpleNamespace, samples: slice, batch: int) -> SimpleNamespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -40,11 +41,12 @@ class Clip(Degradation):
             return self
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
-        clipped = ((frame.pixels < p.low) | (frame.pixels > p.high)).any(dim=1, keepdim=True)
-        if "clipped" in frame.maps:
-            clipped = clipped | frame.maps["clipped"]
-        if p.mode == "soft":
-            return Result(soft_clamp(frame.pixels, p.low, p.high, p.softness), maps={"clipped": clipped})
         # not by minimum and maximum, which halve the gradient of a value that lies on a limit
-        raised = torch.where(frame.pixels < p.low, p.low, frame.pixels)
-        return Result(torch.where(raised > p.high, p.high, raised), maps={"clipped": clipped})
+        limited = frame.pixels.clamp(p.low, p.high)
+        clipped = (limited != frame.pixels).unbind(1)
+        if "clipped" in frame.maps:
+            clipped = (*clipped, frame.maps["clipped"][:, 0])
+        maps = {"clipped": reduce(torch.logical_or, clipped).unsqueeze(1)}
+        if p.mode == "soft":
+            return Result(soft_clamp(frame.pixels, p.low, p.high, p.softness), maps=maps)
+        return Result(limited, maps=maps)
