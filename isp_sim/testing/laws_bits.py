@@ -241,19 +241,18 @@ def threads(s: Subject) -> str | None:
 @law(
     "tile",
     "a tile with a margin of `halo` pixels, and its part of the draws, gives the bits of the whole picture",
-    "a halo too small, or a result that depends on the place in the picture or on its size: then halo = None",
+    "a halo (or reach) too small, or a result that depends on the place in the picture or on its size: then None",
     after=BITS,
 )
 def tile(s: Subject) -> str | None:
-    halo = s.stage.halo
-    if halo is None:
-        raise NotApplicable("halo is None: a pixel may depend on the whole picture")
     if s.moves:
         raise NotApplicable("it moves pixels")
     left_out: NotApplicable | None = None
     number = 0
     for setting in s.settings:
         try:
+            if (halo := s.reach(setting)) is None:
+                raise NotApplicable("a pixel may depend on the whole picture")
             _tiles(s, setting, halo)
             number += 1
         except NotApplicable as reason:

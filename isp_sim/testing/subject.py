@@ -290,6 +290,13 @@ class Subject:
         for indices, p in collate(fields, drawn, frame.pixels):
             yield indices, frame.select(indices), p
 
+    def reach(self, setting: Setting) -> int | None:
+        """How far a pixel of the result depends on its surroundings; None for the whole picture."""
+        names = KEYS[:2]
+        frame = self.frame(setting, names)
+        found = [self.stage.reach(p) for _, _, p in self._parts(frame, self.values(setting, names))]
+        return None if None in found else max(reach for reach in found if reach is not None)
+
     def results(
         self, setting: Setting, frame: Frame, values: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[list[int], Frame, Tensor | Result]]:
