@@ -175,6 +175,18 @@ def test_maps_and_labels_move_along(tools, factor, kernel):
     assert torch.equal(after.maps["where"][0, 0, 0], expected)
 
 
+def test_each_axis_has_its_own_factor(tools):
+    frame = tools.picture(Signal(), batch=1, size=(40, 60))
+    targets = {
+        "points": Points((torch.tensor([[30.0, 10.0]]),)),
+        "boxes": Boxes((torch.tensor([[6.0, 4.0, 12.0, 8.0]]),)),
+    }
+    after = run(tools, replace(frame, targets=targets), height=20, width=180)
+    assert after.size == (20, 180)
+    assert after.targets["points"].xy[0].tolist() == [[90, 5]]
+    assert after.targets["boxes"].xyxy[0].tolist() == [[18, 2, 36, 4]]
+
+
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 300))
 def test_a_side_left_open_follows_from_the_shape(height, width, side):
     assert new_size((height, width), None, side, None) == (side, max(1, round(width * side / height)))
