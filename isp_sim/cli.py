@@ -230,7 +230,7 @@ def explain(recipe: RecipeArgument) -> None:
     with _errors():
         from rich.table import Column, Table
 
-        from isp_sim.recipe import walk
+        from isp_sim.pipeline import walk
 
         loaded = _recipe(recipe)
         out.print(f"[bold]{escape(loaded.name)}[/]   seed {loaded.seed}   {loaded.hash[:12]}\n")

@@ -84,7 +84,7 @@ class ShotReadNoise(Degradation):
     @staticmethod
     def _photon_noise(light: Tensor, shot: Tensor, rng: Randomness) -> Tensor:
         """Photon count less its mean, in units of the signal: Poisson(light / shot) * shot - light."""
-        gain = shot.expand_as(light).to("cpu", torch.float64).numpy()
+        gain = shot.detach().expand_as(light).to("cpu", torch.float64).numpy()
         photons = light.detach().to("cpu", torch.float64).numpy()
         mean = np.divide(photons, gain, out=np.zeros_like(photons), where=gain > 0)
         uniform = np.stack(rng.draw("photons", lambda g: g.random(light.shape[1:])))

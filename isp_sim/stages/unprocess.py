@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -18,7 +17,7 @@ from isp_sim.parameters import Parameters, StageParams, Static
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Requirement, Signal
 from isp_sim.stage import Result, Stage, undo
-from isp_sim.stages.colour_matrix import ccm_from_xyz_to_camera
+from isp_sim.stages.colour_matrix import camera_to_srgb
 
 
 class Unprocess(Stage):
@@ -102,12 +101,15 @@ class Unprocess(Stage):
 
 def camera_facts(p: Any) -> dict[str, Tensor]:
     """The capture facts of a drawn camera state (see `isp_sim.cameras.profile.CameraState`)."""
-    mix = p.mix[:, :, 0, 0].to("cpu", torch.float64).numpy()
-    matrices = np.einsum("bk,kij->bij", mix / mix.sum(axis=1, keepdims=True), np.asarray(p.xyz_to_camera))
-    ccm = np.stack([ccm_from_xyz_to_camera(matrix) for matrix in matrices])
+    mix = p.mix.to("cpu", torch.float64)
+    total = mix[:, :1].new_zeros(())
+    mixed = total
+    for k, matrix in enumerate(p.xyz_to_camera):  # not by a matrix product, whose last bit depends on the batch
+        total = total + mix[:, k : k + 1, :, 0]
+        mixed = mixed + mix[:, k : k + 1, :, 0] * torch.tensor(matrix, dtype=torch.float64)
     return {
         "wb_gains": p.wb_gains / p.wb_gains.amin(dim=1, keepdim=True),
-        "ccm": torch.from_numpy(ccm).to(p.wb_gains),
+        "ccm": camera_to_srgb(mixed / total).to(p.wb_gains),
         "tone_curve": p.tone_curve,
         "noise_profile": torch.stack([p.shot[:, :, 0, 0], p.read[:, :, 0, 0]], dim=-1),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -265,11 +266,20 @@ class Subject:
         frame: Frame,
         values: Sequence[Mapping[str, Any]],
         rng: Callable[[tuple[str, ...]], Randomness] | None = None,
+        given: Mapping[str, Tensor] | None = None,
     ) -> Frame:
-        """What the engine makes of a batch once its parameters are drawn.
+        """What the engine makes of a batch once its parameters are drawn; `given` tensors replace some of them.
 
         Only that a Degradation leaves the signal is not enforced here, because it is a law of its own.
         """
+        parts = []
+        for indices, p in self._collated(frame, values):
+            vars(p).update({name: tensor[indices] for name, tensor in (given or {}).items()})
+            part = frame.select(indices)
+            parts.append((indices, self._apply(setting, part, p, (rng or self._rng)(part.keys))))
+        return Frame.join(parts)
+
+    def _collated(self, frame: Frame, values: Sequence[Mapping[str, Any]]) -> list[tuple[list[int], SimpleNamespace]]:
         fields = dict(self.model.model_fields)
         drawn = []
         for key, plain in zip(frame.keys, values, strict=True):
@@ -277,11 +287,12 @@ class Subject:
             if more := self.stage.further(plain):
                 drawn[-1] |= more.draw(partial(keyed, key=key))
                 fields |= more.model.model_fields
-        parts = []
-        for indices, p in collate(fields, drawn, frame.pixels):
-            part = frame.select(indices)
-            parts.append((indices, self._apply(setting, part, p, (rng or self._rng)(part.keys))))
-        return Frame.join(parts)
+        return collate(fields, drawn, frame.pixels)
+
+    def floating(self, frame: Frame, values: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The parameters that reach the stage as floating tensors; of a batch of equal plain values."""
+        ((_, p),) = self._collated(frame, values)
+        return {n: v for n, v in vars(p).items() if isinstance(v, Tensor) and v.is_floating_point()}
 
     def _rng(self, keys: tuple[str, ...]) -> Randomness:
         return Randomness(0, 0, self.name, keys)

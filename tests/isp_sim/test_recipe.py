@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isp_sim import recipe, registry
+from isp_sim.pipeline import walk
 from isp_sim.recipe import RecipeError
 from isp_sim.signal import IMAGE
 
@@ -340,7 +341,7 @@ class TestRecipe:
         assert (again.name, again.seed) == ("good.yaml", 12)
 
     def test_walk_visits_inner_steps(self):
-        ids = [step.id for step in recipe.walk(recipe.parse(GOOD).pipeline.steps)]
+        ids = [step.id for step in walk(recipe.parse(GOOD).pipeline.steps)]
         assert ids[-2:] == ["maybe", "maybe/jpeg"]
 
     def test_the_seed_moves_the_draws_and_nothing_else(self, tools):

@@ -584,6 +584,29 @@ class NoiseWithWrongSlope(Scale):
         return x * 0.5 + x.detach() * 0.5 + x.detach() * rng.normal(x) * (p.factor * 0.01)
 
 
+class FactorAsNumber(Scale):
+    """Multiplies, by a factor that has left the graph."""
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels * p.factor.detach()
+
+
+class WrongSlopeByFactor(Scale):
+    """Multiplies, by a factor whose square enters as its double."""
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels * (p.factor + (p.factor * p.factor).detach())
+
+
+class SaysNoSlopeByFactor(Scale):
+    """Multiplies, and says that no gradient flows to the factor."""
+
+    class Params(StageParams):
+        factor: float = Field(
+            0.9, ge=0.1, le=2, description="of every pixel [factor]", json_schema_extra={"differentiable": False}
+        )
+
+
 class WrongInverse(Scale):
     """Multiplies, and undoes it by a formula of its own."""
 
@@ -657,6 +680,9 @@ BROKEN: list[tuple[type[Stage], str, str]] = [
     (SlopeOfRootAtZero, "gradient", "NaN or infinite, of a picture with pixels at 0"),
     (SaysNotDifferentiable, "gradient", "differentiable is False, yet"),
     (NoiseWithWrongSlope, "gradient", "the slope of the mean is"),
+    (FactorAsNumber, "parameter gradient", "factor: number 0 has the slope 0, central differences give"),
+    (WrongSlopeByFactor, "parameter gradient", "central differences give"),
+    (SaysNoSlopeByFactor, "parameter gradient", "says differentiable False, yet"),
     (WrongInverse, "inverse", "differ by more than"),
     (ForgetfulInverse, "inverse", "differ by more than"),
 ]
@@ -733,6 +759,19 @@ class AsksForThreads(Scale):
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return frame.pixels * p.factor * (1 + 2.0**-20 * torch.get_num_threads())
+
+
+class FactorWithoutGradient(SaysNoSlopeByFactor):
+    """Multiplies, by a factor that has left the graph, and says so."""
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels * p.factor.detach()
+
+
+def test_a_parameter_may_say_that_it_has_no_gradient() -> None:
+    report = report_on(FactorWithoutGradient)
+    assert report.passed
+    assert report["parameter gradient"].outcome == "not applicable"
 
 
 def test_threads_are_told_apart() -> None:
