@@ -107,6 +107,10 @@ class Step(ABC):
         """The chains inside a combinator."""
         return ()
 
+    def taken(self, seed: int, key: str, view: int) -> Sequence[Step]:
+        """The stages that one sample passes here."""
+        return (self,)
+
 
 @dataclass(frozen=True)
 class StageStep(Step):
@@ -334,8 +338,15 @@ class Pipeline:
             given[id] = step.as_given(own, frame.pixels)
         return given
 
-    def inverse(self, frame: Frame) -> Frame:
+    def inverse(self, frame: Frame, values: Sequence[Values] | None = None) -> Frame:
         """Undo the chain, last step first, with the values that the frame's capture holds.
+
+        Parameters
+        ----------
+        frame
+            The batch after the chain.
+        values
+            What was drawn, as `Outcome.values` has it; if not given, the recipe's constants are taken.
 
         Raises
         ------
@@ -345,8 +356,13 @@ class Pipeline:
         for step in reversed(self.steps):
             if not isinstance(step, StageStep):
                 raise SignalFault(f"{step.name} is drawn anew for every sample, so it has no inverse")
-            frame = undo(step.name, step.stage, frame, step.parameters.constants)
+            drawn = None if values is None else [one[step.id] for one in values]
+            frame = undo(step.name, step.stage, frame, step.parameters.constants, drawn)
         return frame
+
+    def taken(self, key: str, view: int = 0) -> Pipeline:
+        """The pipeline that one sample passes: its combinators resolved as the sample draws them."""
+        return replace(self, steps=tuple(one for step in self.steps for one in step.taken(self.seed, key, view)))
 
 
 def walk(steps: Sequence[Step]) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation, Result
+from isp_sim.stage import LOST, Degradation, Recovery, Result
 
 
 class Clip(Degradation):
@@ -41,3 +41,10 @@ class Clip(Degradation):
         # not by minimum and maximum, which halve the gradient of a value that lies on a limit
         raised = torch.where(frame.pixels < p.low, p.low, frame.pixels)
         return Result(torch.where(raised > p.high, p.high, raised), maps={"clipped": clipped})
+
+    def recovery(self, p: Any) -> Recovery:
+        def unclipped(frame: Frame, p: Any, before: Signal) -> Result:
+            at_limit = ((frame.pixels <= p.low) | (frame.pixels >= p.high)).any(dim=1, keepdim=True)
+            return Result(frame.pixels, maps={LOST: at_limit})
+
+        return Recovery(unclipped, "the picture as it is", f"what lay beyond [{p.low:g}, {p.high:g}]")

@@ -13,7 +13,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams, Static
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation
+from isp_sim.stage import Degradation, Recovery, as_it_is
 
 
 def quantise(x: Tensor, bits: int) -> Tensor:
@@ -44,3 +44,6 @@ class Quantise(Degradation):
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return quantise(frame.pixels, p.bits)
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is", f"the place between two of {2**p.bits} codes")

@@ -14,7 +14,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation, Result
+from isp_sim.stage import Degradation, Recovery, Result, as_it_is
 
 
 class ShotReadNoise(Degradation):
@@ -69,6 +69,9 @@ class ShotReadNoise(Degradation):
         else:
             pixels = frame.pixels + self._photon_noise(light, shot, rng) + torch.sqrt(read) * normal
         return Result(pixels, {"noise_profile": profile}, {"sigma": sigma})
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is", "the picture under the noise")
 
     @staticmethod
     def _profile(frame: Frame, p: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import Parameters, StageParams, Static
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Requirement, Signal
-from isp_sim.stage import Result, Stage, undo
+from isp_sim.stage import Result, Stage, redo, undo
 from isp_sim.stages.colour_matrix import camera_to_srgb
 
 
@@ -74,6 +74,12 @@ class Unprocess(Stage):
             raise ValueError(f"develop must lead back to linear camera RGB; it ends in: {signal}")
         return replace(signal, reference="scene", bit_depth=None)
 
+    def input_signal(self, signal: Signal, p: Any) -> Signal:
+        for name in p.develop:
+            stage = _stage(name)
+            signal = stage.output_signal(signal, stage.Params())
+        return signal
+
     def facts_written(self, p: Any) -> tuple[str, ...]:
         facts = tuple(fact for name in p.develop for fact in _stage(name).facts_read(_stage(name).Params()))
         return (*facts, "noise_profile") if cameras.load(p.profile).has_noise else facts
@@ -97,6 +103,12 @@ class Unprocess(Stage):
             undone = undo(name, stage, undone, stage.Params())
         written = self.facts_written(p)
         return Result(undone.pixels, {n: capture[n] for n in written}, {"saturated": saturated})
+
+    def inverse(self, frame: Frame, p: Any) -> Tensor:
+        """The photo again: the develop stages, first to last, with the state that the capture holds."""
+        for name in p.develop:
+            frame = redo(name, _stage(name), frame)
+        return frame.pixels
 
 
 def camera_facts(p: Any) -> dict[str, Tensor]:

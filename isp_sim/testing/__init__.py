@@ -80,6 +80,7 @@ STAGE_LAWS: Final[tuple[Law, ...]] = (
     laws_numbers.gradient,
     laws_numbers.parameter_gradient,
     laws_numbers.inverse,
+    laws_numbers.recovery,
     laws_numbers.cuda,
 )
 

@@ -293,6 +293,39 @@ def inverse(s: Subject) -> str | None:
     return f"with {', '.join(kept)} at its default" if kept else None
 
 
+@law(
+    "recovery",
+    "what a stage offers to undo it gives a picture of the signal and size that was there; where it says that nothing "
+    "is lost, that picture itself, within 1e-6; where it offers nothing, it says why",
+    "a stage without inverse whose recovery leaves `lost` empty, or forgets what the signal before it was",
+    after=BITS,
+)
+def recovery(s: Subject) -> str | None:
+    said_of: dict[str, None] = {}
+    for setting in s.settings:
+        if setting.backward:
+            continue
+        offer = s.stage.recovery(setting.constants)
+        if offer.undo is None:
+            if not offer.lost:
+                raise Broken(f"{setting}: nothing is offered, and `lost` does not say why")
+            said_of[f"nothing to offer: {offer.lost}"] = None
+            continue
+        values, size = s.values(setting, KEYS[:3]), setting.size(SMALL)
+        before = s.frame(setting, KEYS[:3], size, inside=True)
+        after = s.apply(setting, before, values)
+        back = s.recovered(setting, before, after, values)
+        if back.pixels.shape != before.pixels.shape:
+            raise Broken(f"{setting}: {tuple(back.pixels.shape)} came back of {tuple(before.pixels.shape)}")
+        if not bool(back.pixels.isfinite().all()):
+            raise Broken(f"{setting}: what comes back is not finite")
+        # an inverse has a law of its own
+        if offer.is_exact and not s.type.is_invertible() and (text := apart(back.pixels, before.pixels, 1e-6)):
+            raise Broken(f"{setting}: it says that nothing is lost, yet {text}")
+        said_of[offer.by or "its inverse"] = None
+    return "; ".join(said_of)
+
+
 # -- CUDA ------------------------------------------------------------------------------------------------------
 
 

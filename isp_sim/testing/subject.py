@@ -306,6 +306,18 @@ class Subject:
             return frame.moved(stage.move(frame, p))
         return attach(frame, stage.apply(frame, p, rng), stage.output_signal(frame.signal, constants), self.name)
 
+    def recovered(self, setting: Setting, before: Frame, after: Frame, values: Sequence[Mapping[str, Any]]) -> Frame:
+        """What `Stage.recovery` offers, run on the frame after the stage."""
+        recovery = self.stage.recovery(setting.constants)
+        assert recovery.undo is not None
+        parts = []
+        for indices, p in self._collated(after, values):
+            part = after.select(indices)
+            signal = replace(before.signal, bit_depth=None)
+            result = recovery.undo(part, p, before.signal)
+            parts.append((indices, attach(part, result, signal, f"what undoes {self.name}")))
+        return Frame.join(parts)
+
     def run(self, setting: Setting, names: Sequence[str], size: tuple[int, int] | None = None, **options: Any) -> Frame:
         """Make a frame and run the stage on it."""
         return self.apply(setting, self.frame(setting, names, size, **options), self.values(setting, names))

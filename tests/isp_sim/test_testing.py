@@ -24,7 +24,7 @@ from isp_sim.frame import Frame, Move
 from isp_sim.parameters import ParameterFaults, StageParams, Static
 from isp_sim.randomness import Randomness, generator
 from isp_sim.signal import Signal, cfa_rows
-from isp_sim.stage import Degradation, GeometricStage, Result, Stage
+from isp_sim.stage import Degradation, GeometricStage, Recovery, Result, Stage, as_it_is
 from isp_sim.stages.white_balance import WhiteBalance
 
 COMBINATORS = ("one_of", "maybe", "shuffle")
@@ -621,6 +621,20 @@ class ForgetfulInverse(Scale):
         return frame.pixels * 1
 
 
+class OffersNothingSilently(Scale):
+    """Multiplies, and says neither how to undo that nor why it can't."""
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery()
+
+
+class SaysNothingIsLost(Scale):
+    """Multiplies, and says that the picture as it is is the one before."""
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is")
+
+
 BROKEN: list[tuple[type[Stage], str, str]] = [
     (NoDocstring, "docstring", "has none"),
     (NoDescription, "documented", "factor has no description"),
@@ -683,6 +697,8 @@ BROKEN: list[tuple[type[Stage], str, str]] = [
     (FactorAsNumber, "parameter gradient", "factor: number 0 has the slope 0, central differences give"),
     (WrongSlopeByFactor, "parameter gradient", "central differences give"),
     (SaysNoSlopeByFactor, "parameter gradient", "says differentiable False, yet"),
+    (OffersNothingSilently, "recovery", "does not say why"),
+    (SaysNothingIsLost, "recovery", "says that nothing is lost, yet"),
     (WrongInverse, "inverse", "differ by more than"),
     (ForgetfulInverse, "inverse", "differ by more than"),
 ]
