@@ -296,9 +296,7 @@ class Photos(Source):
         self.source = recipe.signals[0][1]
         if OPEN in (self.source.layout, self.source.cfa):
             if options.cfa is None:
-                raise OptionFault(
-                    "the recipe leaves the CFA to the files that it develops: say with --cfa which it was"
-                )
+                raise OptionFault("the recipe leaves the CFA to the files it develops: say with --cfa which it was")
             try:
                 self.source = self.source.changed({"layout": "mosaic", "cfa": options.cfa})
             except ValueError as error:
@@ -323,11 +321,11 @@ class Photos(Source):
                 self.recipe.pipeline, frame, self.source, to=self.to, tolerance=self.options.tolerance
             )
         except MissingFact as fault:
-            known = ", ".join(cameras.names())
-            raise OptionFault(
-                f"going back takes {fault.name} of the camera, which the picture does not tell: say with --profile "
-                f"whose is to be taken ({known}), or with --to where to stop"
-            ) from None
+            if self.profile is not None:
+                help = "no profile tells that: say with --to where to stop"
+            else:
+                help = f"say with --profile whose is to be taken ({', '.join(cameras.names())}), or with --to where to stop"
+            raise OptionFault(f"going back takes {fault.name}, which the picture does not tell: {help}") from None
         return Picture(item.key, 0, str(PurePosixPath(item.key).with_suffix("")), gone, reading.notes)
 
     def _with_state(self, frame: Frame) -> Frame:
