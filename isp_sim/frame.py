@@ -19,6 +19,8 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
         "wb_gains": "(B, 3, 1, 1): as-shot gains of R, G, B; the smallest is 1",
         "ccm": "(B, 3, 3): white-balanced camera RGB to linear sRGB; rows sum to 1",
         "tone_curve": "(B, K, 2): knots (x, y) of the camera's tone curve, from (0, 0) to (1, 1)",
+        "digital_gain": "(B, 1, 1, 1): gain of all channels",
+        "gamut_map": "(B, n, 7): centre, weight and width of each function that moves colours in linear sRGB",
         "noise_profile": "(B, n, 2): DNG NoiseProfile (S, O), variance = S x + O, for one plane or for each",
         "iso": "(B, 1, 1, 1): ISO speed",
         "exposure_time": "(B, 1, 1, 1) [s]",

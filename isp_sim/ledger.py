@@ -286,7 +286,7 @@ def _recovery(step: StageStep, drawn: Mapping[str, Any] | None) -> Recovery:
         own = {name: drawn[name] for name in type(constants).model_fields}
         constants = type(constants).model_construct(None, **own)
     recovery = step.stage.recovery(constants)
-    errors = [f"the `{name}` on top" for name in _errors(step) if getattr(constants, name) != _default(step, name)]
+    errors = [f"what `{name}` changes" for name in _errors(step) if getattr(constants, name) != _default(step, name)]
     if recovery.undo is None or not errors:
         return recovery
     return replace(recovery, lost=", ".join([*([recovery.lost] if recovery.lost else []), *errors]))

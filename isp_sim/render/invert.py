@@ -322,10 +322,12 @@ class Photos(Source):
             )
         except MissingFact as fault:
             if self.profile is not None:
-                help = "no profile tells that: say with --to where to stop"
+                advice = "no profile tells that: say"
             else:
-                help = f"say with --profile whose is to be taken ({', '.join(cameras.names())}), or with --to where to stop"
-            raise OptionFault(f"going back takes {fault.name}, which the picture does not tell: {help}") from None
+                advice = f"say with --profile whose is to be taken ({', '.join(cameras.names())}), or"
+            raise OptionFault(
+                f"going back takes {fault.name}, which the picture does not tell: {advice} with --to where to stop"
+            ) from None
         return Picture(item.key, 0, str(PurePosixPath(item.key).with_suffix("")), gone, reading.notes)
 
     def _with_state(self, frame: Frame) -> Frame:

@@ -44,10 +44,17 @@ def _curve(rng: np.random.Generator) -> NDArray[Any]:
     return np.stack([np.array([0.0, 0.2, 0.45, 0.7, 1.0]), y], axis=1)
 
 
+def _gamut(rng: np.random.Generator) -> NDArray[Any]:
+    width = np.full((4, 1), 0.4)
+    return np.concatenate([rng.uniform(0, 1, (4, 3)), rng.uniform(-0.04, 0.04, (4, 3)), width], axis=1)
+
+
 FACTS: Final[Mapping[str, FactMaker]] = {
     "wb_gains": _gains,
     "ccm": _matrix,
     "tone_curve": _curve,
+    "digital_gain": lambda rng: rng.uniform(1.0, 1.6, (1, 1, 1)),
+    "gamut_map": _gamut,
     "noise_profile": lambda rng: rng.uniform([[1e-4, 1e-6]], [[1e-2, 1e-4]]),
     "iso": lambda rng: rng.uniform(100, 6400, (1, 1, 1)),
     "exposure_time": lambda rng: rng.uniform(1e-3, 1, (1, 1, 1)),
@@ -60,6 +67,8 @@ SHAPES: Final[Mapping[str, tuple[int | None, ...]]] = {
     "wb_gains": (3, 1, 1),
     "ccm": (3, 3),
     "tone_curve": (None, 2),
+    "digital_gain": (1, 1, 1),
+    "gamut_map": (None, 7),
     "noise_profile": (None, 2),
     "iso": (1, 1, 1),
     "exposure_time": (1, 1, 1),

@@ -233,7 +233,10 @@ class TestWarnings:
         develop = "[white_balance, colour_matrix, srgb_oetf]"
         parsed = recipe.parse(with_stages(f"unprocess: {{develop: {develop}}}", *develop.strip("[]").split(", ")))
         (warning,) = parsed.warnings
-        assert "has a tone curve, but develop does not hold tone_curve" in warning.message
+        assert (
+            "profile generic_phone has tone_curve, which develop does not hold; it is for [white_balance"
+            in warning.message
+        )
 
     def test_a_picture_that_looks_too_dark(self):
         (warning,) = recipe.parse(with_stages("srgb_eotf")).warnings

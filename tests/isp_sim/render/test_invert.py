@@ -68,7 +68,7 @@ def test_what_was_rendered_is_measured(photos: Path, tmp_path: Path) -> None:
     assert len(found["pictures"]) == 6  # type: ignore[arg-type]
     for row in found["pictures"]:  # type: ignore[attr-defined]
         steps = {step["step"]: step for step in row["steps"]}
-        assert list(steps)[0] == "output"
+        assert next(iter(steps)) == "output"
         assert list(steps)[-1] == "unprocess"
         assert row["reached"] == "input"
         assert steps["white_balance"]["alone"]["psnr"] > 120
