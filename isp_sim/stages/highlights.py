@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -61,9 +62,9 @@ def undo_gains(frame: Frame, gains: Tensor, highlights: str, inflection: Tensor)
     grey = ((x[:, 0] + x[:, 1] + x[:, 2]) / 3).unsqueeze(1)
     above = ((grey - inflection) / (1 - inflection)).clamp(0, 1)
     weight = above * above
-    factor = (weight + (1 - weight) / gains).maximum(1 / gains)
-    lost = ((weight > 0) & (gains > 1)).any(dim=1, keepdim=True)
-    return Result(x * factor, maps={LOST: lost})
+    less = (weight > 0) & (gains > 1)
+    pixels = torch.where(less, x * (weight + (1 - weight) / gains), x / gains)
+    return Result(pixels, maps={LOST: less.any(dim=1, keepdim=True)})
 
 
 def safely(recovery: Recovery, highlights: str) -> Recovery:
