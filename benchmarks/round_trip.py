@@ -5,8 +5,8 @@ python benchmarks/round_trip.py --data DIR --json FILE
 For each camera profile that comes with the program, each photo is taken back to linear camera RGB with a drawn
 camera state (gains, matrix, tone curve, ...) and developed again. PSNR is over the pixels that the photo has not
 saturated; the RAW must differ from the photo, or there was nothing to undo. Safe highlights, which lose what is
-close to white, are measured apart: PSNR is over the pixels that they do not mark, whose share is counted. The photos: those that come with the program, and pictures below DIR
-other than label maps (``annot`` or ``mask`` in their path).
+close to white, are measured apart: PSNR is over the pixels that they do not mark, whose share is counted. The photos:
+those that come with the program, and pictures below DIR other than label maps (``annot`` or ``mask`` in their path).
 """
 
 from __future__ import annotations

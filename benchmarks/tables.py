@@ -76,9 +76,9 @@ def main() -> None:
             "Photo to RAW and back",
             "round_trip",
             "Photos to linear camera RGB by a drawn camera state and back by the forward stages, float32, the worst of "
-            "four draws, over the pixels that the photo has not saturated, for each camera profile. That the RAW is apart "
-            "from the photo says that there was something to undo. Safe highlights lose what is close to white: they "
-            "are measured apart, over the pixels that they do not mark.",
+            "four draws, over the pixels that the photo has not saturated, for each camera profile. That the RAW is "
+            "apart from the photo says that there was something to undo. Safe highlights lose what is close to white: "
+            "they are measured apart, over the pixels that they do not mark.",
             by_folder,
         ),
         section(
