@@ -18,7 +18,7 @@ from isp_sim.randomness import Randomness
 from isp_sim.signal import Requirement, Signal
 from isp_sim.stage import LOST, Recovery, Result, Stage, redo, undo
 from isp_sim.stages.colour_matrix import camera_to_srgb
-from isp_sim.stages.highlights import Highlights, safely
+from isp_sim.stages.safe_highlights import Highlights, safely
 
 
 class Unprocess(Stage):

@@ -13,7 +13,7 @@ from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Requirement, Signal
 from isp_sim.stage import Recovery, Result, Stage
-from isp_sim.stages.highlights import INFLECTION, Highlights, Inflection, safely, undo_gains
+from isp_sim.stages.safe_highlights import INFLECTION, Highlights, Inflection, safely, undo_gains
 
 
 class WhiteBalance(Stage):

@@ -121,6 +121,8 @@ class TestState:
             mix=torch.ones(2, 1, 1, 1),
             xyz_to_camera=(((1.0, -0.3, -0.2), (-0.5, 1.4, 0.1), (-0.1, 0.2, 0.6)),),
             tone_curve=torch.tensor([[[0.0, 0.0], [1.0, 1.0]]] * 2),
+            dimming=torch.ones(2, 1, 1, 1),
+            gamut_weights=(),
             shot=torch.zeros(2, 1, 1, 1),
             read=torch.zeros(2, 1, 1, 1),
         )
