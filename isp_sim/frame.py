@@ -24,6 +24,8 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
         "camera_calibrations": "(B, 2, 3, 3): DNG's AnalogBalance times CameraCalibration1 and 2; may be missing",
         "forward_matrices": "(B, 2, 3, 3): DNG's ForwardMatrix1 and 2, balanced camera RGB to XYZ D50; may be missing",
         "tone_curve": "(B, K, 2): knots (x, y) of the camera's tone curve, from (0, 0) to (1, 1)",
+        "digital_gain": "(B, 1, 1, 1): gain of all channels",
+        "gamut_map": "(B, n, 7): centre, weight and width of each function that moves colours in linear sRGB",
         "noise_profile": "(B, n, 2): DNG NoiseProfile (S, O), variance = S x + O, for one plane or for each",
         "gain_map": "(B, n, h, w): gains against lens shading, n grids, each in the upper left part of its (h, w)",
         "gain_map_geometry": "(B, n, 14): of each grid top, left, bottom and right of the pixels that it is for [px], "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from isp_sim import located_yaml
 from isp_sim.parameters import ParameterFaults, Parameters, StageParams, Static
@@ -18,6 +19,15 @@ Gain = Annotated[float, Field(ge=0.01, le=100)]
 Coordinate = Annotated[float, Field(ge=0, le=1)]
 Points = tuple[tuple[Coordinate, Coordinate], ...]
 Row = tuple[float, float, float]
+Centre = tuple[Coordinate, Coordinate, Coordinate]
+Move = Annotated[float, Field(ge=-1, le=1)]
+Shift = tuple[Move, Move, Move]
+
+CONTRACTION: Final = 0.5
+"""The most that the moves of a gamut map may keep of a distance."""
+
+DEVELOP: Final = ("white_balance", "colour_matrix", "tone_curve", "srgb_oetf")
+"""The stages that a camera develops by, where its profile does not say."""
 
 
 class CameraState(StageParams):
@@ -31,6 +41,12 @@ class CameraState(StageParams):
         (1.0,), description="weight of each matrix in the camera's own; scaled to a sum of 1 [1]"
     )
     tone_curve: Points = Field(((0.0, 0.0), (1.0, 1.0)), min_length=2, description="knots [x, y] of the tone curve [1]")
+    dimming: float = Field(
+        1.0, ge=0.01, le=100, description="what undoing the digital gain multiplies by, 1 / gain [factor]"
+    )
+    gamut_centres: tuple[Centre, ...] = Field((), description="centres of the gamut map in linear sRGB [1]")
+    gamut_weights: tuple[Shift, ...] = Field((), description="how far R, G and B move at each centre [1]")
+    gamut_width: float = Field(0.4, ge=0.2, le=2, description="standard deviation of the gamut map's functions [1]")
     shot: float = Field(0.0, ge=0, le=1, description="S of NoiseProfile [1]")
     read: float = Field(0.0, ge=0, le=1, description="O of NoiseProfile [1]")
 
@@ -38,6 +54,11 @@ class CameraState(StageParams):
     @classmethod
     def _rising(cls, points: Points) -> Points:
         return rising(points)
+
+    @model_validator(mode="after")
+    def _contracts(self) -> CameraState:
+        check_contraction(self.gamut_centres, self.gamut_weights, self.gamut_width)
+        return self
 
 
 def rising(points: Points) -> Points:
@@ -50,6 +71,25 @@ def rising(points: Points) -> Points:
     return points
 
 
+def check_contraction(centres: tuple[Centre, ...], weights: tuple[Shift, ...], width: float) -> None:
+    """ValueError unless the moves of a gamut map shrink every distance by `CONTRACTION` at least.
+
+    A Gaussian of standard deviation s has the slope exp(-1/2) / s at most. The bound is on each number alone, so that
+    numbers within it may be drawn independently of each other.
+    """
+    if len(centres) != len(weights):
+        raise ValueError(f"{len(centres)} centres of the gamut map need as many weights, found {len(weights)}")
+    if not weights:
+        return
+    largest = max(abs(number) for weight in weights for number in weight)
+    bound = CONTRACTION * width * math.exp(0.5) / (math.sqrt(3) * len(weights))
+    if largest > bound:
+        raise ValueError(
+            f"a weight of {largest:g} is too large for a gamut map that can be undone: {len(weights)} functions of "
+            f"width {width:g} may have weights up to {bound:.4g}"
+        )
+
+
 @dataclass(frozen=True)
 class Profile:
     """A camera or a family of cameras.
@@ -58,8 +98,10 @@ class Profile:
     ----------
     state
         The laws of its state (see `CameraState`).
-    has_curve, has_noise
-        Whether the profile says anything of tone and noise.
+    develop
+        The stages that its state is for, first to last.
+    has_noise
+        Whether the profile says anything of noise.
     source, licence
         Where its figures come from.
     """
@@ -69,7 +111,7 @@ class Profile:
     source: str
     licence: str
     state: Parameters
-    has_curve: bool
+    develop: tuple[str, ...]
     has_noise: bool
 
 
@@ -106,13 +148,23 @@ def parse(text: bytes, name: str) -> Profile:
     faults = [f"{name}:{line}: {message}" for line, message in document.faults]
     data: dict[str, Any] = dict(document.data) if isinstance(document.data, dict) else {}
     about = {key: data.pop(key, None) for key in ("name", "description", "source", "licence")}
+    develop = data.pop("develop", list(DEVELOP))
+    if not (isinstance(develop, list) and develop and all(isinstance(stage, str) for stage in develop)):
+        faults.append(f"{name}:{document.line(('develop',))}: develop is a list of names of stages")
+    if isinstance(matrices := data.get("xyz_to_camera"), str):  # of another profile
+        try:
+            constants: Any = load(matrices).state.constants
+            data["xyz_to_camera"] = [[list(row) for row in matrix] for matrix in constants.xyz_to_camera]
+        except ProfileFault as error:
+            faults.append(f"{name}:{document.line(('xyz_to_camera',))}: {error}")
+            del data["xyz_to_camera"]
     faults += [f"{name}: needs {key!r}, a text" for key, value in about.items() if not isinstance(value, str)]
     try:
         state = Parameters.bind(CameraState, data)
     except ParameterFaults as error:
         faults += [f"{name}:{document.line(path)}: {message}" for path, message in error.faults]
         raise ProfileFault("\n".join(faults)) from None
-    constants: Any = state.constants
+    constants = state.constants
     matrices, mix = constants.xyz_to_camera, constants.mix
     if len(matrices) != len(mix):
         faults.append(
@@ -120,4 +172,4 @@ def parse(text: bytes, name: str) -> Profile:
         )
     if faults:
         raise ProfileFault("\n".join(faults))
-    return Profile(**about, state=state, has_curve="tone_curve" in data, has_noise="shot" in data)
+    return Profile(**about, state=state, develop=tuple(develop), has_noise="shot" in data)

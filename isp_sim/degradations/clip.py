@@ -13,7 +13,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation, Result
+from isp_sim.stage import LOST, Degradation, Recovery, Result
 
 
 class Clip(Degradation):
@@ -50,3 +50,10 @@ class Clip(Degradation):
         if p.mode == "soft":
             return Result(soft_clamp(frame.pixels, p.low, p.high, p.softness), maps=maps)
         return Result(limited, maps=maps)
+
+    def recovery(self, p: Any) -> Recovery:
+        def unclipped(frame: Frame, p: Any, before: Signal) -> Result:
+            at_limit = ((frame.pixels <= p.low) | (frame.pixels >= p.high)).any(dim=1, keepdim=True)
+            return Result(frame.pixels, maps={LOST: at_limit})
+
+        return Recovery(unclipped, "the picture as it is", f"what lay beyond [{p.low:g}, {p.high:g}]")

@@ -18,7 +18,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams, Static, Structural
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation
+from isp_sim.stage import Degradation, Recovery, as_it_is
 
 SUBSAMPLING: Final = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
@@ -107,6 +107,10 @@ class JPEG(Degradation):
         for _ in range(p.generations):
             x = jpeg_transform.jpeg(x, tables, p.subsampling, rounding)
         return x.to(frame.pixels.dtype) / jpeg_transform.TOP
+
+    def recovery(self, p: Any) -> Recovery:
+        quality = "by its own tables" if p.tables else f"at quality {p.quality}"
+        return Recovery(as_it_is, "the picture as it is", f"the detail that JPEG rounds away {quality}")
 
 
 def _by_codec(codes: Tensor, p: Any) -> Tensor:

@@ -13,7 +13,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams, Static, Structural
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation
+from isp_sim.stage import Degradation, Recovery, as_it_is
 
 
 def quantise(x: Tensor, bits: int) -> Tensor:
@@ -67,3 +67,6 @@ class Quantise(Degradation):
         top = float(2**p.bits - 1)
         codes = frame.pixels.clamp(0, 1) * top
         return (smooth_rounding(codes, p.sharpness) if p.mode == "soft" else straight_through(codes)) / top
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is", f"the place between two of {2**p.bits} codes")

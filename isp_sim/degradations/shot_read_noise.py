@@ -14,7 +14,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation, Result
+from isp_sim.stage import Degradation, Recovery, Result, as_it_is
 
 
 class ShotReadNoise(Degradation):
@@ -70,6 +70,9 @@ class ShotReadNoise(Degradation):
             pixels = frame.pixels + self._photon_noise(light, shot, rng) + torch.sqrt(read) * normal
         return Result(pixels, {"noise_profile": profile}, {"sigma": sigma})
 
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is", "the picture under the noise")
+
     @staticmethod
     def _profile(frame: Frame, p: Any) -> tuple[Tensor, Tensor, Tensor]:
         """S and O, ready to broadcast, and both as a noise_profile (B, n, 2)."""
@@ -84,7 +87,7 @@ class ShotReadNoise(Degradation):
     @staticmethod
     def _photon_noise(light: Tensor, shot: Tensor, rng: Randomness) -> Tensor:
         """Photon count less its mean, in units of the signal: Poisson(light / shot) * shot - light."""
-        gain = shot.expand_as(light).to("cpu", torch.float64).numpy()
+        gain = shot.detach().expand_as(light).to("cpu", torch.float64).numpy()
         photons = light.detach().to("cpu", torch.float64).numpy()
         mean = np.divide(photons, gain, out=np.zeros_like(photons), where=gain > 0)
         uniform = np.stack(rng.draw("photons", lambda g: g.random(light.shape[1:])))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from torch import Tensor
 
 from isp_sim.signal import is_bayer
+
+GROUP: Final = "isp_sim.demosaicers"
 
 
 class Demosaicer(ABC):

@@ -8,14 +8,13 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from isp_sim import registry
-from isp_sim.demosaicing.demosaicer import Demosaicer
+from isp_sim.demosaicing.demosaicer import GROUP, Demosaicer
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import OPEN, Signal
-from isp_sim.stage import Stage
-
-GROUP = "isp_sim.demosaicers"
+from isp_sim.stage import Recovery, Stage
+from isp_sim.stages.mosaic import mosaic
 
 
 class Demosaic(Stage):
@@ -54,3 +53,8 @@ class Demosaic(Stage):
                 f"which needs at least {algorithm.smallest}x{algorithm.smallest}"
             )
         return algorithm.demosaic(frame.pixels, str(frame.signal.cfa))
+
+    def recovery(self, p: Any) -> Recovery:
+        keeps = registry.load(p.method, GROUP).preserves_samples
+        lost = "" if keeps else f"the samples that {p.method} changes"
+        return Recovery(lambda frame, p, before: mosaic(frame.pixels, str(before.cfa)), "mosaic", lost)

@@ -12,7 +12,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Result, Stage
+from isp_sim.stage import Recovery, Result, Stage
 
 
 class BlackLevel(Stage):
@@ -31,6 +31,9 @@ class BlackLevel(Stage):
         black, white = frame.capture["black_level"], frame.capture["white_level"]
         facts = {"black_level": torch.zeros_like(black), "white_level": white - black}
         return Result(frame.pixels - frame.tiled(black), facts)
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(lost="the black level, which it takes out of the capture; `normalise` keeps it")
 
 
 class Normalise(Stage):

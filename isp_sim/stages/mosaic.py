@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Final
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from isp_sim import registry
+from isp_sim.demosaicing.demosaicer import GROUP, Demosaicer
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams, Static
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal, cfa_rows
-from isp_sim.stage import Stage
+from isp_sim.stage import Recovery, Stage
+
+INTERPOLATED_BY: Final = "malvar2004"
+"""The algorithm that undoes a mosaic, where it knows the CFA: good, and fast enough for any picture."""
 
 
 def mosaic(rgb: Tensor, cfa: str) -> Tensor:
@@ -73,3 +79,15 @@ class Mosaic(Stage):
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return mosaic(frame.pixels, p.cfa)
+
+    def recovery(self, p: Any) -> Recovery:
+        lost = f"all but one colour of each pixel ({p.cfa})"
+        for method in dict.fromkeys([INTERPOLATED_BY, *registry.names(GROUP)]):
+            algorithm: type[Demosaicer] = registry.load(method, GROUP)
+            if algorithm.accepts(p.cfa):
+                return Recovery(partial(_interpolated, algorithm), f"demosaic by {method}", lost)
+        return Recovery(lost=f"{lost}, and no demosaicer knows this CFA")
+
+
+def _interpolated(algorithm: type[Demosaicer], frame: Frame, p: Any, before: Signal) -> Tensor:
+    return algorithm().demosaic(frame.pixels, p.cfa)

@@ -65,6 +65,11 @@ def _geometry(rng: np.random.Generator) -> NDArray[Any]:
     return np.concatenate([sites, rng.uniform([0, 0, 0.2, 0.2], [0.2, 0.2, 0.5, 0.5], (4, 4))], axis=1)
 
 
+def _gamut(rng: np.random.Generator) -> NDArray[Any]:
+    width = np.full((4, 1), 0.4)
+    return np.concatenate([rng.uniform(0, 1, (4, 3)), rng.uniform(-0.04, 0.04, (4, 3)), width], axis=1)
+
+
 FACTS: Final[Mapping[str, FactMaker]] = {
     "linearization_table": _table,
     "wb_gains": _gains,
@@ -74,6 +79,8 @@ FACTS: Final[Mapping[str, FactMaker]] = {
     "camera_calibrations": lambda rng: np.eye(3) * rng.uniform(0.95, 1.05, (2, 3, 1)),
     "forward_matrices": _forward,
     "tone_curve": _curve,
+    "digital_gain": lambda rng: rng.uniform(1.0, 1.6, (1, 1, 1)),
+    "gamut_map": _gamut,
     "noise_profile": lambda rng: rng.uniform([[1e-4, 1e-6]], [[1e-2, 1e-4]]),
     "gain_map": lambda rng: rng.uniform(1, 2, (4, 3, 4)),
     "gain_map_geometry": _geometry,
@@ -95,6 +102,8 @@ SHAPES: Final[Mapping[str, tuple[int | None, ...]]] = {
     "camera_calibrations": (2, 3, 3),
     "forward_matrices": (2, 3, 3),
     "tone_curve": (None, 2),
+    "digital_gain": (1, 1, 1),
+    "gamut_map": (None, 7),
     "noise_profile": (None, 2),
     "gain_map": (None, None, None),
     "gain_map_geometry": (None, 14),

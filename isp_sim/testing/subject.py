@@ -266,13 +266,15 @@ class Subject:
         frame: Frame,
         values: Sequence[Mapping[str, Any]],
         rng: Callable[[tuple[str, ...]], Randomness] | None = None,
+        given: Mapping[str, Tensor] | None = None,
     ) -> Frame:
-        """What the engine makes of a batch once its parameters are drawn.
+        """What the engine makes of a batch once its parameters are drawn; `given` tensors replace some of them.
 
         Only that a Degradation leaves the signal is not enforced here, because it is a law of its own.
         """
         parts = []
         for indices, part, p in self._parts(frame, values):
+            vars(p).update({name: tensor[indices] for name, tensor in (given or {}).items()})
             parts.append((indices, self._apply(setting, part, p, (rng or self._rng)(part.keys))))
         return Frame.join(parts)
 
@@ -304,6 +306,11 @@ class Subject:
         for indices, part, p in self._parts(frame, values):
             yield indices, part, self.stage.apply(part, p, self._rng(part.keys))
 
+    def floating(self, frame: Frame, values: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The parameters that reach the stage as floating tensors; of a batch of equal plain values."""
+        ((_, _, p),) = self._parts(frame, values)
+        return {n: v for n, v in vars(p).items() if isinstance(v, Tensor) and v.is_floating_point()}
+
     def _rng(self, keys: tuple[str, ...]) -> Randomness:
         return Randomness(0, 0, self.name, keys)
 
@@ -315,6 +322,17 @@ class Subject:
         if isinstance(stage, GeometricStage):
             return frame.moved(stage.move(frame, p))
         return attach(frame, stage.apply(frame, p, rng), stage.output_signal(frame.signal, constants), self.name)
+
+    def recovered(self, setting: Setting, before: Frame, after: Frame, values: Sequence[Mapping[str, Any]]) -> Frame:
+        """What `Stage.recovery` offers, run on the frame after the stage."""
+        recovery = self.stage.recovery(setting.constants)
+        assert recovery.undo is not None
+        parts = []
+        for indices, part, p in self._parts(after, values):
+            signal = replace(before.signal, bit_depth=None)
+            result = recovery.undo(part, p, before.signal)
+            parts.append((indices, attach(part, result, signal, f"what undoes {self.name}")))
+        return Frame.join(parts)
 
     def run(self, setting: Setting, names: Sequence[str], size: tuple[int, int] | None = None, **options: Any) -> Frame:
         """Make a frame and run the stage on it."""

@@ -24,7 +24,7 @@ from isp_sim.frame import Frame, Move, Warp
 from isp_sim.parameters import ParameterFaults, StageParams, Static
 from isp_sim.randomness import Randomness, generator
 from isp_sim.signal import Signal, cfa_rows
-from isp_sim.stage import Degradation, GeometricStage, Result, Stage
+from isp_sim.stage import Degradation, GeometricStage, Recovery, Result, Stage, as_it_is
 from isp_sim.stages.white_balance import WhiteBalance
 
 COMBINATORS = ("one_of", "maybe", "shuffle")
@@ -590,6 +590,29 @@ class NoiseWithWrongSlope(Scale):
         return x * 0.5 + x.detach() * 0.5 + x.detach() * rng.normal(x) * (p.factor * 0.01)
 
 
+class FactorAsNumber(Scale):
+    """Multiplies, by a factor that has left the graph."""
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels * p.factor.detach()
+
+
+class WrongSlopeByFactor(Scale):
+    """Multiplies, by a factor whose square enters as its double."""
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels * (p.factor + (p.factor * p.factor).detach())
+
+
+class SaysNoSlopeByFactor(Scale):
+    """Multiplies, and says that no gradient flows to the factor."""
+
+    class Params(StageParams):
+        factor: float = Field(
+            0.9, ge=0.1, le=2, description="of every pixel [factor]", json_schema_extra={"differentiable": False}
+        )
+
+
 class WrongInverse(Scale):
     """Multiplies, and undoes it by a formula of its own."""
 
@@ -695,6 +718,20 @@ class RowsForColumns(Halves):
         return replace(warp, source=warp.source.flip(1), forward=lambda xy, sample: (xy.flip(-1) - 0.5) / 2 + 0.5)
 
 
+class OffersNothingSilently(Scale):
+    """Multiplies, and says neither how to undo that nor why it can't."""
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery()
+
+
+class SaysNothingIsLost(Scale):
+    """Multiplies, and says that the picture as it is is the one before."""
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is")
+
+
 BROKEN: list[tuple[type[Stage], str, str]] = [
     (NoDocstring, "docstring", "has none"),
     (NoDescription, "documented", "factor has no description"),
@@ -754,6 +791,11 @@ BROKEN: list[tuple[type[Stage], str, str]] = [
     (SlopeOfRootAtZero, "gradient", "NaN or infinite, of a picture with pixels at 0"),
     (SaysNotDifferentiable, "gradient", "differentiable is False, yet"),
     (NoiseWithWrongSlope, "gradient", "the slope of the mean is"),
+    (FactorAsNumber, "parameter gradient", "factor: number 0 has the slope 0, central differences give"),
+    (WrongSlopeByFactor, "parameter gradient", "central differences give"),
+    (SaysNoSlopeByFactor, "parameter gradient", "says differentiable False, yet"),
+    (OffersNothingSilently, "recovery", "does not say why"),
+    (SaysNothingIsLost, "recovery", "says that nothing is lost, yet"),
     (WrongInverse, "inverse", "differ by more than"),
     (ForgetfulInverse, "inverse", "differ by more than"),
     (NoGap, "soft twin", "soft_gap says nothing"),
@@ -842,6 +884,19 @@ class AsksForThreads(Scale):
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return frame.pixels * p.factor * (1 + 2.0**-20 * torch.get_num_threads())
+
+
+class FactorWithoutGradient(SaysNoSlopeByFactor):
+    """Multiplies, by a factor that has left the graph, and says so."""
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels * p.factor.detach()
+
+
+def test_a_parameter_may_say_that_it_has_no_gradient() -> None:
+    report = report_on(FactorWithoutGradient)
+    assert report.passed
+    assert report["parameter gradient"].outcome == "not applicable"
 
 
 def test_threads_are_told_apart() -> None:
