@@ -113,7 +113,8 @@ class StageStep(Step):
             ]
         try:
             after = self.output_signal(state.signal)
-            reason = self.stage.refuses(state.signal, p)
+            reasons = (self.stage.refuses(state.signal, q) for q in self.parameters.alternatives())
+            reason = next(filter(None, reasons), None)
         except (ValueError, TypeError) as error:
             after, reason = _opened(state.signal, set(self.stage.gives)), f"can't run here: {error}"
         if reason:
