@@ -33,7 +33,7 @@ class Remosaic(Stage):
     class Params(StageParams):
         cfa: Annotated[str, Static] = Field(
             "RGGB",
-            description="one period of the wanted array at the top-left pixel, of R, G and B",
+            description="one period of the wanted array at the top-left pixel: R, G and B",
             examples=["xtrans"],
         )
         method: str = Field(
