@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Final
 
@@ -190,7 +191,7 @@ def _predicted(wide: Tensor, cfa: str, size: tuple[int, int], direction: str) ->
 
 def _blended(along_rows: Tensor, along_columns: Tensor) -> Tensor:
     """The prediction whose colour changes less, or nearly so: a smooth decision."""
-    tiny = float(torch.finfo(along_rows.dtype).tiny) ** 0.5
+    tiny = math.sqrt(torch.finfo(along_rows.dtype).tiny)
     rough_rows, rough_columns = _change(along_rows) + tiny, _change(along_columns) + tiny
     total = rough_rows + rough_columns
     for_rows, for_columns = rough_columns / total, rough_rows / total

@@ -27,7 +27,6 @@ class Superpixel(Demosaicer):
     border = "none is needed"
     halo = 0
     smallest = LARGEST
-    source = "LibRaw's half size"
 
     @classmethod
     def accepts(cls, cfa: str) -> bool:

@@ -45,9 +45,14 @@ def mosaic(rgb: Tensor, cfa: str) -> Tensor:
         for x, letter in enumerate(row):
             site = (..., slice(y, None, len(rows)), slice(x, None, len(row)))
             first, *others = (rgb[:, "RGB".index(colour)][site] for colour in FILTERS[letter])
-            for other in others:
-                first = first + other
-            out[:, 0][site] = first / (1 + len(others)) if others else first
+            if not others:
+                out[:, 0][site] = first
+                continue
+            # the mean by what the others lie above the first, so that grey is grey to the last bit
+            above = others[0] - first
+            for other in others[1:]:
+                above = above + (other - first)
+            out[:, 0][site] = first + above / (1 + len(others))
     return out
 
 
