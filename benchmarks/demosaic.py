@@ -7,7 +7,8 @@ mosaicked as they are coded, and interpolated: as RGGB, and in rows of their own
 Bayer. The figure is the mean over a folder of the PSNR of all three channels together [dB], over 8-bit results,
 without 10 pixels at the border. LibRaw reads the mosaic from a 16-bit DNG and is asked for camera colours without a
 tone curve. It takes no X-Trans picture smaller than its tiles, so the last period is repeated below and to the right,
-and cut off. Speed is that of the whole call on one picture of 4 megapixels for ours, of the pictures themselves for the others.
+and cut off. Speed is that of the whole call on one picture of 4 megapixels for ours, of the pictures themselves for the
+others.
 """
 
 from __future__ import annotations
