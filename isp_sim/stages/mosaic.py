@@ -36,8 +36,8 @@ def mosaic(rgb: Tensor, cfa: str) -> Tensor:
     >>> import torch
     >>> mosaic(torch.arange(12.0).reshape(1, 3, 2, 2), "RGGB")[0, 0].tolist()
     [[0.0, 5.0], [6.0, 11.0]]
-    >>> mosaic(torch.tensor([0.1, 0.5, 0.9]).reshape(1, 3, 1, 1).repeat(1, 1, 2, 2), "CYGM")[0, 0].tolist()
-    [[0.699999988079071, 0.30000001192092896], [0.5, 0.5]]
+    >>> mosaic(torch.tensor([1.0, 5.0, 9.0]).reshape(1, 3, 1, 1).repeat(1, 1, 2, 2), "CYGM")[0, 0].tolist()
+    [[7.0, 3.0], [5.0, 5.0]]
     """
     rows = cfa_rows(cfa)
     out = torch.empty_like(rgb[:, :1])
