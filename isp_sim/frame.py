@@ -378,16 +378,18 @@ class Frame:
         """Bring one value for each of R, G, B, (B, 3, 1, 1), to where it belongs: ready to multiply `pixels`.
 
         For an RGB picture that is the argument itself; for a mosaic (B, 1, H, W), each site its colour's value.
+
+        Raises
+        ------
+        ValueError
+            If the CFA has sites that mix colours: their light has been summed up before any one value can apply.
         """
         if self.signal.layout != "mosaic":
             return per_channel
+        if reason := self.signal.no_spread:
+            raise ValueError(f"it {reason}")
         rows = cfa_rows(str(self.signal.cfa))
-        try:
-            index = torch.tensor([["RGB".index(letter) for letter in row] for row in rows], device=per_channel.device)
-        except ValueError:
-            raise ValueError(
-                f"CFA {self.signal.cfa} has sites other than R, G and B, for which there is no gain"
-            ) from None
+        index = torch.tensor([["RGB".index(letter) for letter in row] for row in rows], device=per_channel.device)
         return self.tiled(per_channel[:, :, 0, 0][:, index].unsqueeze(1))
 
     def tiled(self, tile: Tensor) -> Tensor:

@@ -222,6 +222,15 @@ class Parameters:
             raise ValueError(f"takes whole numbers, which {next(iter(leaf))} does not draw; use randint")
         return law.truncated(*bounds(field))
 
+    def alternatives(self) -> list[StageParams]:
+        """Valid instances, one with each value that a law may choose where no number stands, `constants` first."""
+        found = [self.constants]
+        for path, law in self.laws.items():
+            if isinstance(law, Choice) and len(path) == 1:
+                values = [value for value in law.values if not _numeric(value)]
+                found += [self.constants.model_copy(update={str(path[0]): frozen(value)}) for value in values]
+        return [p for i, p in enumerate(found) if p not in found[:i]]
+
     def draw(self, rng: Callable[[str], np.random.Generator]) -> dict[str, Any]:
         """One sample's plain values. `rng` makes the generator for a purpose."""
         values = {name: _thawed(getattr(self.constants, name)) for name in self.model.model_fields}

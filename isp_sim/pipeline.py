@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, Final
+from weakref import WeakSet
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -33,8 +34,8 @@ from isp_sim.stage import Degradation, GeometricStage, Stage, attach, undo
 Values = dict[str, dict[str, Any]]
 """What was drawn for one sample: stage id to parameter to plain value."""
 
-_DRAWING: Final[set[type[Stage]]] = set()
-"""Stages that were found to draw random numbers, and so want the whole frame."""
+_WHOLE: Final[WeakSet[Stage]] = WeakSet()
+"""The stages of steps that were found to want the whole frame, as they draw random numbers or change its size."""
 Given = Mapping[str, Mapping[str, Tensor]]
 """Tensors that stand in place of drawn values: stage id to parameter to (B, ...)."""
 
@@ -140,7 +141,8 @@ class StageStep(Step):
             ]
         try:
             after = self.output_signal(state.signal)
-            reason = self.stage.refuses(state.signal, p)
+            reasons = (self.stage.refuses(state.signal, q) for q in self.parameters.alternatives())
+            reason = next(filter(None, reasons), None)
         except (ValueError, TypeError) as error:
             after, reason = _opened(state.signal, set(self.stage.gives)), f"can't run here: {error}"
         if reason:
@@ -416,7 +418,7 @@ def _run_strips(
     after: list[tuple[str, Signal]] = []
     signal = frame.signal
     for step in steps:
-        if not isinstance(step, StageStep) or type(step.stage) in _DRAWING or isinstance(step.stage, GeometricStage):
+        if not isinstance(step, StageStep) or step.stage in _WHOLE or isinstance(step.stage, GeometricStage):
             break
         ((_, parameters), *more) = step.drawn(frame, run)
         reach = step.stage.reach(parameters)
@@ -430,12 +432,12 @@ def _run_strips(
         try:
             frame = strips.run(frame, links)
             break
-        except strips.Draws as draws:
-            drawing = [step_id for step_id, _ in after].index(draws.stage)
-            step = steps[drawing]
+        except strips.WantsWhole as wants:
+            whole = [step_id for step_id, _ in after].index(wants.stage)
+            step = steps[whole]
             if isinstance(step, StageStep):
-                _DRAWING.add(type(step.stage))
-            del links[drawing:], after[drawing:]
+                _WHOLE.add(step.stage)
+            del links[whole:], after[whole:]
     if signals is not None:
         signals += after
     return frame, len(links)

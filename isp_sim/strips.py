@@ -32,8 +32,8 @@ def pixels() -> int:
     return PIXELS * torch.get_num_threads()
 
 
-class Draws(Exception):
-    """The stage of this id draws random numbers, which belong to the whole frame."""
+class WantsWhole(Exception):
+    """The stage of this id draws random numbers, which belong to the whole frame, or changes its size."""
 
     def __init__(self, stage: str) -> None:
         super().__init__(stage)
@@ -44,7 +44,7 @@ class NoDraws(Randomness):
     """Randomness for a strip: refuses."""
 
     def draw(self, purpose: str, sample: Callable[[np.random.Generator], NDArray[Any]]) -> list[NDArray[Any]]:
-        raise Draws(self.stage)
+        raise WantsWhole(self.stage)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def run(frame: Frame, links: Sequence[Link]) -> Frame:
 
     Raises
     ------
-    Draws
-        If a stage draws random numbers.
+    WantsWhole
+        If a stage draws random numbers or changes the size.
     """
     bare = replace(frame, targets={})
     gathered = _Gathered(frame)
@@ -90,6 +90,8 @@ def run(frame: Frame, links: Sequence[Link]) -> Frame:
         for link in links:
             rng = replace(link.randomness, keys=part.keys)
             part = link.apply(part, _parameters(link.parameters, piece.samples, frame.batch), rng)
+            if part.size != cut.size:
+                raise WantsWhole(rng.stage)
         gathered.put(piece, part, cut)
     return gathered.frame()
 

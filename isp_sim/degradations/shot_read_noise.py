@@ -80,8 +80,8 @@ class ShotReadNoise(Degradation):
             read = torch.zeros_like(p.shot) if p.read is None else p.read
             return p.shot, read, torch.stack([p.shot[:, :, 0, 0], read[:, :, 0, 0]], dim=-1)
         profile = frame.capture["noise_profile"]
-        planes = profile if profile.shape[1] != 1 else profile.expand(-1, 3, -1)
-        shot, read = (frame.spread(planes[..., i, None, None]) for i in (0, 1))
+        planes = (profile[..., i, None, None] for i in (0, 1))
+        shot, read = planes if profile.shape[1] == 1 else (frame.spread(plane) for plane in planes)
         return shot, read, profile
 
     @staticmethod

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from isp_sim.formats.opcodes import Opcode, build, shading
 from isp_sim.formats.writer import OutputParams, Writer
 from isp_sim.frame import Frame
-from isp_sim.signal import OPEN, Signal, cfa_rows
+from isp_sim.signal import OPEN, Signal, cfa_rows, mixed_sites
 from isp_sim.stages.colour_matrix import XYZ_FROM_SRGB
 
 D65: Final = 21
@@ -65,6 +65,8 @@ class DNG(Writer):
             return f"a DNG holds a linear mosaic; found {signal}"
         if signal.layout == "mosaic" and signal.cfa != OPEN and max(_size(str(signal.cfa))) > WIDEST:
             return f"a DNG's reader knows CFA periods of up to {WIDEST}x{WIDEST}; found {signal.cfa}"
+        if signal.layout == "mosaic" and signal.cfa != OPEN and (mixed := mixed_sites(str(signal.cfa))):
+            return f"it writes sites of R, G and B; the CFA {signal.cfa} has {' and '.join(mixed)}"
         return None
 
     def remarks(self, signal: Signal) -> list[str]:

@@ -22,7 +22,8 @@ from isp_sim.stages.colour_matrix import XYZ_FROM_SRGB, ccm_from_xyz_to_camera
 Floats = NDArray[np.float32]
 
 PERIODS: Final = (2, 6)
-"""Sides of the patterns that LibRaw describes rightly: Bayer and X-Trans. Of wider ones it keeps 16 sites."""
+"""Sides of the patterns that LibRaw describes rightly: Bayer and X-Trans. Of others it keeps 16 sites, so a DNG's tags
+have to tell."""
 
 
 class Raw(Reader):
@@ -33,8 +34,9 @@ class Raw(Reader):
     The CFA is the visible area's, at its top-left pixel. Black level of each site, white level, as-shot gains
     (scaled so that the smallest is 1) and colour matrices go into the capture, and so does the lens shading that a
     DNG's opcodes describe: gain maps and the radial correction, neutral where there are none, not yet applied. A DNG
-    that is already demosaiced comes as camera RGB. Sensors without colours, with others than red, green and blue, or
-    with rows at 45 degrees are refused, and so are floating-point samples.
+    that is already demosaiced comes as camera RGB. Bayer, X-Trans, and in a DNG any other pattern of red, green and
+    blue, such as Quad Bayer, are read. Sensors without colours, with others than red, green and blue, or with rows at
+    45 degrees are refused, and so are floating-point samples.
     """
 
     signal = replace(RAW, layout=OPEN)
@@ -99,7 +101,7 @@ class Raw(Reader):
             notes.append("already demosaiced")
         else:
             planes = data[None]
-            tile = _tile(raw)
+            tile = _tile(raw, dng)
             signal = replace(RAW, cfa=cfa_name(tuple("".join(letters[c] for c in row) for row in tile)))
             black = _black(raw, tile, dng)[None]
         if raw.white_level <= black.max():
@@ -135,19 +137,26 @@ class Raw(Reader):
         return Reading(frame, tuple(notes))
 
 
-def _tile(raw: Any) -> NDArray[np.uint8]:
+def _tile(raw: Any, dng: dict[str, Any]) -> NDArray[np.uint8]:
     """One period of the colour indices, at the top-left pixel of the visible area.
 
+    LibRaw's, unless a DNG gives a pattern of another size.
     Not from `raw_pattern` and `raw_colors`: with margins over 6 pixels they read an X-Trans pattern out of bounds.
     """
     top, left = raw.sizes.top_margin, raw.sizes.left_margin
+    pattern: NDArray[np.uint8] | None = dng.get("cfa")
+    if pattern is not None and pattern.shape not in [(side, side) for side in PERIODS]:
+        moved = np.roll(pattern, (dng["origin"][0] - top, dng["origin"][1] - left), axis=(0, 1))
+        again = np.tile(moved[:2, :2], (-(-len(moved) // 2), -(-len(moved[0]) // 2)))
+        even = not (len(moved) % 2 or len(moved[0]) % 2)
+        return moved[:2, :2] if even and np.array_equal(again, moved) else moved
     colours = np.array([[raw.raw_color(top + y, left + x) for x in range(24)] for y in range(24)], dtype=np.uint8)
     for side in PERIODS:
         tile = colours[:side, :side]
         # Greens have two indices, and a pattern that is no Bayer one can still repeat: three colours it must have.
         if set(tile.flat) >= {0, 1, 2} and np.array_equal(np.tile(tile, (24 // side, 24 // side)), colours):
             return tile
-    raise InputFault("neither a Bayer nor an X-Trans pattern: LibRaw does not describe others")
+    raise InputFault("neither a Bayer nor an X-Trans pattern: LibRaw does not describe others, and no DNG tag does")
 
 
 def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
@@ -166,8 +175,8 @@ def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
 
 
 def _dng(source: BinaryIO) -> dict[str, Any]:
-    """What LibRaw does not tell of a DNG: the pattern of its black level, where that begins, its opcodes and its colour
-    matrices. Else empty.
+    """What LibRaw does not tell of a DNG: the patterns of its CFA and black level, where they begin, its opcodes and
+    its colour matrices. Else empty.
 
     Raises
     ------
@@ -205,11 +214,17 @@ def _levels(page: Any, size: int) -> dict[str, Any]:
         raise InputFault("holds floating-point samples, which LibRaw rescales by their maximum")
     if page.compression != 1:
         refuse_lost_segments(page, size)
+    if page.samplesperpixel != 1:
+        return {}
+    found: dict[str, Any] = {"origin": page.tags.valueof("ActiveArea", (0, 0))[:2]}
+    dim, cfa = page.tags.valueof("CFARepeatPatternDim"), page.tags.valueof("CFAPattern")
+    if dim is not None and cfa is not None:
+        found["cfa"] = np.frombuffer(bytes(cfa), dtype=np.uint8).reshape(dim)
     dim, black = page.tags.valueof("BlackLevelRepeatDim"), page.tags.get("BlackLevel")
     # Where there are masked areas, LibRaw measures the black level there.
-    if dim is None or black is None or "MaskedAreas" in page.tags or page.samplesperpixel != 1:
-        return {}
-    return {"black": _numbers(black).reshape(dim), "origin": page.tags.valueof("ActiveArea", (0, 0))[:2]}
+    if dim is not None and black is not None and "MaskedAreas" not in page.tags:
+        found["black"] = _numbers(black).reshape(dim)
+    return found
 
 
 def _numbers(tag: Any) -> NDArray[np.float64]:

@@ -46,6 +46,9 @@ class WhiteBalance(Stage):
     def facts_read(self, p: Any) -> tuple[str, ...]:
         return ("wb_gains",) if p.gains is None else ()
 
+    def refuses(self, signal: Signal, p: Any) -> str | None:
+        return signal.no_spread
+
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return frame.pixels * frame.spread(self._gains(frame, p) * p.error)
 

@@ -18,8 +18,13 @@ from isp_sim.stage import Stage
 FactMaker = Callable[[np.random.Generator], NDArray[Any]]
 """Makes one sample's value of a capture fact, without the leading batch axis."""
 
-CFAS: Final = ("GRBG", "RGGB", "BGGR", "GBRG", "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", "RRGGRRGGGGBBGGBB")
-"""The colour filter arrays that are tried: the four Bayer phases, X-Trans and Quad Bayer."""
+CFAS: Final = (
+    *("GRBG", "RGGB", "BGGR", "GBRG"),
+    *("GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", "RRGGRRGGGGBBGGBB"),
+    *("RWWB", "CYGM"),
+)
+"""The colour filter arrays that are tried: the four Bayer phases, X-Trans, Quad Bayer, and two whose sites mix colours:
+RCCB, of which two sites are clear, and CYGM."""
 
 
 def keyed(purpose: str, key: str) -> np.random.Generator:

@@ -19,6 +19,7 @@ from isp_sim.parameters import StageParams, collate
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
 from isp_sim.stage import GeometricStage, Result, Stage, StageFault, attach
+from isp_sim.stages.demosaic import interpolated
 from isp_sim.testing.cases import Case, cases
 from isp_sim.testing.law import Broken, NotApplicable, raised
 from isp_sim.testing.pictures import FactMaker, keyed, levels, picture, signals
@@ -154,6 +155,10 @@ class Subject:
     @property
     def moves(self) -> bool:
         return issubclass(self.type, GeometricStage)
+
+    def scale(self, signal: Signal) -> int:
+        """How many pixels make one, down and across: more than 1 for some demosaicers."""
+        return self.plugin.scale(str(signal.cfa)) if issubclass(self.plugin, Demosaicer) else 1
 
     @cached_property
     def cases(self) -> list[Case]:
@@ -356,8 +361,5 @@ class Interpolation(Stage):
     def refuses(self, signal: Signal, p: Any) -> str | None:
         return None if self.algorithm.accepts(str(signal.cfa)) else f"does not know the CFA {signal.cfa}"
 
-    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        algorithm = self.algorithm()
-        if min(frame.size) < algorithm.smallest:
-            raise ValueError(f"needs at least {algorithm.smallest}x{algorithm.smallest}")
-        return algorithm.demosaic(frame.pixels, str(frame.signal.cfa))
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
+        return interpolated(self.algorithm(), frame)

@@ -199,7 +199,7 @@ class TestFrame:
 
     def test_spread_over_a_foreign_colour_is_refused(self):
         frame = Frame(torch.zeros(1, 1, 4, 4), raw("RCCB"), keys=("a",))
-        with pytest.raises(ValueError, match="RCCB has sites other than R, G and B"):
+        with pytest.raises(ValueError, match="none for the W sites of the CFA RWWB"):
             frame.spread(torch.ones(1, 3, 1, 1))
 
     def test_to_takes_everything_along(self):

@@ -1000,11 +1000,30 @@ class RoundsDirections(Bilinear):
         return super().demosaic(mosaic.detach(), cfa)
 
 
+class HalvesUnsaid(Bilinear):
+    """Leaves out every second pixel, and does not say so."""
+
+    preserves_samples = False
+
+    def demosaic(self, mosaic: Tensor, cfa: str) -> Tensor:
+        return super().demosaic(mosaic, cfa)[..., ::2, ::2]
+
+
+class SaysHalf(Bilinear):
+    """Says that it makes one pixel of four sites, and keeps all samples."""
+
+    @classmethod
+    def scale(cls, cfa: str) -> int:
+        return 2
+
+
 @pytest.mark.parametrize(
     ("demosaicer", "law", "found"),
     [
         (NoBorder, "algorithm facts", "border is empty"),
         (AcceptsNothing, "algorithm facts", "it accepts none of"),
+        (SaysHalf, "algorithm facts", "several sites make one pixel"),
+        (HalvesUnsaid, "output", "what moves pixels is a GeometricStage or returns a warp"),
         (SmallestTooSmall, "smallest", "1x1"),
         (MixesColours, "constants", "GBRG"),
         (WeightsUnequal, "constants", "differ, by at most"),

@@ -128,6 +128,33 @@ def test_xtrans_phase(tmp_path, area):
         np.testing.assert_array_equal(letters_of(cfa_rows(frame.signal.cfa), colours.shape), colours)
 
 
+@pytest.mark.parametrize("cfa", [QUAD, ("GGRR", "GGRR", "BBGG", "BBGG"), ("RGB", "GBR", "BRG")], ids="".join)
+@pytest.mark.parametrize("area", AREAS)
+def test_phase_of_patterns_that_only_the_file_knows(tmp_path, cfa, area):
+    """LibRaw gives their samples, and makes up a pattern out of every fourth site."""
+    samples = coloured(cfa, area)
+    frame = read(write_dng(tmp_path / "a.dng", samples, cfa, area=area)).frame
+    np.testing.assert_array_equal(frame.pixels[0, 0].numpy(), samples[visible(area, even=True)])
+    assert_colours(frame)
+    assert len(frame.signal.cfa) == len(cfa) ** 2
+
+
+def test_a_bayer_pattern_written_twice_is_one(tmp_path):
+    assert read(write_dng(tmp_path / "a.dng", noise(), ("GRGR", "BGBG") * 2)).frame.signal.cfa == "GRBG"
+
+
+@pytest.mark.parametrize("cfa", [XTRANS, QUAD], ids=["X-Trans", "Quad Bayer"])
+def test_other_patterns_are_developed(tools, tmp_path, cfa):
+    """Away from the border, where weighted means look to one side only, a smooth scene comes back."""
+    path = expose(tmp_path / "a.dng", cfa, matrix=MATRICES["sRGB"], high=0.9)
+    frame = read(path).frame
+    for name in ("normalise", "white_balance"):
+        frame = tools.run_stage(name, frame)
+    found = tools.run_stage("demosaic", frame, {"method": "directional_kriging"}).pixels[0].permute(1, 2, 0).numpy()
+    expected = scene((120, 160), 0, 0.03, 0.9)
+    assert np.abs(found - expected)[8:-8, 8:-8].max() < 0.01
+
+
 @pytest.mark.parametrize(
     ("dtype", "white"), [(np.uint8, 255), (np.uint16, 1023), (np.uint16, 16383), (np.uint16, 60000)]
 )
@@ -659,7 +686,7 @@ STAGGERED = (50711, "H", 1, 2, True)
 @pytest.mark.parametrize(
     ("samples", "cfa", "options", "reason"),
     [
-        (noise(), QUAD, {}, "neither a Bayer nor an X-Trans pattern"),
+        (noise(), ("RRGG", "RRGG", "GGRR", "GGRR"), {}, "LibRaw can't read it as a RAW file: "),
         (noise(), ("CM", "YG"), {}, "a sensor of other colours than red, green and blue"),
         (noise(), ("RG", "WB"), {}, "a sensor of other colours than red, green and blue"),
         (noise(), None, {"matrix": None, "neutral": None}, "a monochrome sensor"),
@@ -675,7 +702,7 @@ STAGGERED = (50711, "H", 1, 2, True)
         (noise((20, 20)), BAYER[0], {}, "LibRaw can't read it as a RAW file: "),
     ],
     ids=[
-        "quad",
+        "no blue",
         "CMYG",
         "RGBW",
         "monochrome",
