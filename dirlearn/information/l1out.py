@@ -49,7 +49,10 @@ class L1Out(Estimator):
         # the sum runs over what y_i is conditioned on: down a column, where the others run along a row
         columns = torch.arange(scores.shape[0], device=scores.device) if positives is None else positives
         columns = columns.to(scores.device)
-        return self.estimate(joint, others[:, columns].transpose(0, 1), mask[:, columns].transpose(0, 1))
+        mask = mask[:, columns].T
+        if not bool(mask.any()):
+            raise ValueError("no row is left to compare a positive with: l1out needs two rows of different images")
+        return self.estimate(joint, others[:, columns].transpose(0, 1), mask)
 
     def estimate(self, positives: Tensor, negatives: Tensor, mask: Tensor) -> Tensor:
         return l1out(positives, negatives, mask)

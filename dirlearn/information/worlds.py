@@ -48,6 +48,19 @@ def entropy(dimensions: int, map: Map = "gaussian") -> float:
     return dimensions * (normal if map == "gaussian" else normal + math.log(1.5) - float(np.euler_gamma))
 
 
+def exact_ratio(x: Tensor, y: Tensor, rho: float) -> Tensor:
+    """log p(x, y) / (p(x) p(y)) of correlated Gaussians, of as many pairs: (N,).
+
+    Examples
+    --------
+    >>> exact_ratio(torch.ones(2, 3), torch.ones(2, 3), 0.0).tolist()
+    [0.0, 0.0]
+    """
+    unexplained = 1 - rho**2
+    exponent = 2 * rho * x * y - rho**2 * (x * x + y * y)
+    return exponent.sum(dim=-1) / (2 * unexplained) - 0.5 * x.shape[-1] * math.log(unexplained)
+
+
 class ExactCritic(nn.Module):
     """The logarithm of the density ratio p(x, y) / (p(x) p(y)) of correlated Gaussians, plus an offset: (N, M).
 
