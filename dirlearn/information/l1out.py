@@ -50,7 +50,7 @@ class L1Out(Estimator):
         columns = torch.arange(scores.shape[0], device=scores.device) if positives is None else positives
         columns = columns.to(scores.device)
         mask = mask[:, columns].T
-        if not bool(mask.any()):
+        if (len(mask) < 2) if negatives is None else not bool(mask.any()):
             raise ValueError("no row is left to compare a positive with: l1out needs two rows of different images")
         return self.estimate(joint, others[:, columns].transpose(0, 1), mask)
 
