@@ -24,7 +24,7 @@ def infonce(positives: Tensor, negatives: Tensor, mask: Tensor | None = None) ->
     """
     negatives, mask = aligned(positives, negatives, mask)
     against = torch.logsumexp(torch.where(mask, negatives, -math.inf), dim=1)
-    candidates = 1 + mask.sum(dim=1)
+    candidates = 1 + mask.sum(dim=1).to(negatives.dtype)  # whose logarithm would be single otherwise
     return (positives - torch.logaddexp(positives, against) + candidates.log()).mean()
 
 

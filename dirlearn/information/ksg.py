@@ -16,7 +16,8 @@ ROWS = 512
 def ksg(x: Tensor, y: Tensor, neighbours: int = 3) -> Tensor:
     """psi(k) + psi(N) - E[psi(n_x + 1) + psi(n_y + 1)], nats: the first of the paper's two.
 
-    n_x counts the samples that lie nearer in x alone than the k-th neighbour does in both, by the maximum norm.
+    n_x counts the samples that lie nearer in x alone than the k-th neighbour does in both, by the maximum norm. Each
+    dimension is brought to unit variance first: the norm compares x with y.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ def ksg(x: Tensor, y: Tensor, neighbours: int = 3) -> Tensor:
     number = x.shape[0]
     if number <= neighbours:
         raise ValueError(f"{number} samples: needed are more than the {neighbours} neighbours")
+    x, y = (v / torch.where(v.std(dim=0) > 0, v.std(dim=0), 1.0) for v in (x, y))
     terms = []
     for rows in torch.split(torch.arange(number, device=x.device), ROWS):
         in_x, in_y = (torch.cdist(v[rows], v, p=torch.inf) for v in (x, y))

@@ -27,7 +27,7 @@ def l1out(positives: Tensor, negatives: Tensor, mask: Tensor | None = None) -> T
     counts = count > 0
     # where there are none, 0 stands in for -inf, whose gradient would be NaN
     hidden = torch.where(mask, negatives, torch.where(counts.unsqueeze(1), -math.inf, 0.0))
-    marginal = torch.logsumexp(hidden, dim=1) - count.clamp_min(1).log()
+    marginal = torch.logsumexp(hidden, dim=1) - count.clamp_min(1).to(negatives.dtype).log()
     ratios = torch.where(counts, positives - marginal, 0.0)
     return ratios.sum() / (counts.expand_as(ratios).sum())
 
