@@ -37,6 +37,8 @@ SAMPLES: Final = 2000
 REPEATS: Final = 5
 SPAN: Final = 200
 """Steps over which the plot averages."""
+COLUMNS: Final = 5
+"""Panels of the plot side by side."""
 
 
 @dataclass(frozen=True)
@@ -300,23 +302,19 @@ def _write(path: Path, settings: dict[str, Any], outcome: Outcome) -> None:
 
 
 def plot(path: Path, outcome: Outcome) -> None:
-    """Draw the curves beside the truth: a column an estimator, a row a world and critic. Needs matplotlib."""
+    """Draw the curves beside the truth, a panel for each estimator, critic and world. Needs matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(name for name, _, _ in outcome.curves))
-    critics = {name: list(dict.fromkeys(c for n, c, _ in outcome.curves if n == name)) for name in names}
-    worlds = dict.fromkeys(world for _, _, world in outcome.curves)
-    kinds = [(world, rank) for world in worlds for rank in range(max(map(len, critics.values())))]
-    figure = Figure(figsize=(2.6 * len(names) + 0.6, 2.2 * len(kinds) + 0.6), layout="constrained")
+    columns = min(COLUMNS, len(outcome.curves))
+    rows = -(-len(outcome.curves) // columns)
+    figure = Figure(figsize=(2.8 * columns, 2.4 * rows), layout="tight")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(kinds), len(names), squeeze=False)
-    for (world, rank), row in zip(kinds, axes, strict=True):
-        for name, axis in zip(names, row, strict=True):
-            if rank < len(critics[name]):
-                _draw(axis, outcome, name, critics[name][rank], world)
-            else:
-                axis.set_visible(False)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, key in zip(axes, outcome.curves, strict=False):
+        _draw(axis, outcome, *key)
+    for axis in axes[len(outcome.curves) :]:
+        axis.set_visible(False)
     figure.savefig(path, dpi=110)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -16,8 +15,8 @@ from isp_sim.testing.law import Broken, Law, law
 
 R_CHANNELS: Final = 5
 X_CHANNELS: Final = 3
-GRIDS: Final = ((3, 4), (5, 2))
-STRIDES: Final = (1, 4, 6)
+SIZES: Final = ((3, 4, 1), (3, 4, 4), (5, 2, 6))
+"""Height and width of a map, and how many pixels of the image lie in a cell."""
 RUNS: Final = ("class facts", "runs")
 
 
@@ -33,7 +32,7 @@ class CriticSubject(Subject):
                 critic = self.make(setting, r_channels=R_CHANNELS, x_channels=X_CHANNELS)
                 yield str(setting), critic, normal(4, R_CHANNELS), normal(6, X_CHANNELS, key="x")
                 continue
-            for (height, width), stride in itertools.product(GRIDS, STRIDES):
+            for height, width, stride in SIZES:
                 critic = self.make(setting, r_channels=R_CHANNELS, x_channels=X_CHANNELS, stride=stride)
                 r = normal(4, R_CHANNELS, height, width)
                 x = normal(6, X_CHANNELS, height * stride, width * stride, key="x")
