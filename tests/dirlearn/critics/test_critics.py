@@ -8,7 +8,6 @@ from torch import nn
 from dirlearn.component import build
 from dirlearn.critics.critic import Projection, stem
 from dirlearn.critics.local import offsets
-from dirlearn.information.divergences import gaussian_kl
 from dirlearn.information.negatives import product_pairs
 from isp_sim import registry
 from isp_sim.randomness import generator
@@ -77,7 +76,6 @@ def test_gaussian_conditional_can_be_narrow_and_wide(variance):
     torch.testing.assert_close(found, torch.full((4,), -1.5 * float(np.log(2 * np.pi * variance))))
     (gradient,) = torch.autograd.grad(network(r, random(4, 3)).sum(), network.log_variance[-1].bias)
     assert (gradient != 0).all()
-    assert gaussian_kl(torch.zeros(1, 1), torch.full((1, 1), float(np.log(variance)))).item() > 0
 
 
 def test_projection_begins_near_the_identity():
@@ -191,7 +189,7 @@ def test_a_critic_of_maps_learns(node):
     estimator = build("dirlearn.estimators", "jsd")
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     for step in range(41):
-        x = nn.functional.interpolate(random(12, 3, 4, 4, seed=step), scale_factor=4) + random(1, seed=step) * 0
+        x = nn.functional.interpolate(random(12, 3, 4, 4, seed=step), scale_factor=4)
         r = nn.functional.avg_pool2d(x, 4) + 0.1 * random(12, 3, 4, 4, seed=1000 + step)
         scores = network(r, x)
         if step == 40:

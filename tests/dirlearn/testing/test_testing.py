@@ -347,7 +347,7 @@ def test_a_mistake_is_caught_by_its_law(plugin: Any, law: str) -> None:
 
 
 def test_what_does_not_conform_is_said() -> None:
-    with pytest.raises(AssertionError, match="FAILED +class facts"):
+    with pytest.raises(AssertionError, match=r"FAILED +class facts"):
         testing.assert_conforms(NoFacts)
 
 
