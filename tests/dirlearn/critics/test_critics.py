@@ -12,7 +12,8 @@ from dirlearn.information.negatives import product_pairs
 from isp_sim import registry
 from isp_sim.randomness import generator
 
-NAMES = registry.names("dirlearn.critics")
+GROUP = "dirlearn.critics"
+NAMES = [name for name in registry.names(GROUP) if registry.origin(name, GROUP) == "isp-sim"]
 
 
 def random(*shape, seed=0):

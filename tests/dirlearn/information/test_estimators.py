@@ -23,7 +23,9 @@ from dirlearn.information.nwj_js import nwj_js
 from dirlearn.information.smile import smile
 from isp_sim import registry
 
-NAMES = [n for n in registry.names("dirlearn.estimators") if registry.load(n, "dirlearn.estimators").takes != "samples"]
+GROUP = "dirlearn.estimators"
+OWN = [name for name in registry.names(GROUP) if registry.origin(name, GROUP) == "isp-sim"]
+NAMES = [name for name in OWN if registry.load(name, GROUP).takes != "samples"]
 sizes = st.tuples(st.integers(2, 9), st.sampled_from([(), (1,), (3,)]))
 spreads = st.sampled_from([0.0, 0.1, 1.0, 10.0, 100.0])
 
