@@ -12,6 +12,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -125,9 +126,13 @@ def run(
         If a name is not installed.
     ValueError
         If a critic is not one for vectors, or if a world is not known.
+    ImportError
+        If there is no matplotlib to draw with.
     """
     from isp_sim import registry
 
+    if find_spec("matplotlib") is None:
+        raise ImportError("the bench draws a plot, which needs matplotlib: pip install 'isp-sim[learn]'")
     if quick:
         steps, critics, worlds = min(steps, 400), list(critics)[:1], list(worlds)[:1]
     if unknown := sorted(set(worlds) - set(WORLDS)):
