@@ -1,0 +1,29 @@
+"""Training and test pictures are told apart by what is in them, not by what their files are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dirlearn.datasets.dataset import Dataset, DatasetFault
+
+
+def check_split(train: Dataset, tests: Mapping[str, Dataset]) -> None:
+    """Refuse a test picture that is also a training picture.
+
+    Raises
+    ------
+    DatasetFault
+        With every picture that lies on both sides. Of an endless training set the first epoch is looked at.
+    """
+    if not tests:
+        return
+    seen = {scene.digest: scene.key for scene in (train.read(index) for index in range(len(train)))}
+    faults = []
+    for name, test in tests.items():
+        for index in range(len(test)):
+            scene = test.read(index)
+            if scene.digest in seen:
+                faults.append(f"{name}: {scene.key} is {seen[scene.digest]} of the training set")
+    if faults:
+        shown = faults[:10] + ([f"... and {len(faults) - 10} more"] if len(faults) > 10 else [])
+        raise DatasetFault("test pictures must not be trained on; take these from one side:\n" + "\n".join(shown))
