@@ -41,7 +41,7 @@ def normalisation(kind: Normalisation, channels: int) -> nn.Module:
     if kind == "layer":
         return ChannelNorm(channels)
     if kind == "instance":
-        return nn.InstanceNorm2d(channels, affine=True)
+        return nn.GroupNorm(channels, channels)
     if kind == "group":
         return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
     if kind == "batch":
@@ -55,6 +55,12 @@ def silent(layer: nn.Conv2d) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def picture_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over the picture, (B, C, 1, 1)."""
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    return mean, ((x - mean) ** 2).mean(dim=(2, 3), keepdim=True).add(1e-5).sqrt()
 
 
 class GatedBlock(nn.Module):

@@ -58,7 +58,7 @@ class StageOne(Training):
     lambda_: Schedule = Field(
         Schedule(law="exponential", start=1e-3, end=1.0, steps=1000), alias="lambda", description="weight of D_AKL"
     )
-    beta: Schedule = Field(Schedule(end=0.1), description="weight of DiRNet's prior")
+    beta: Schedule = Field(Schedule(end=1.0), description="weight of DiRNet's prior")
     beta_star: Schedule = Field(Schedule(end=1.0), description="weight of DfRNet's prior")
     prior: PriorName = Field("mmd", description="how far representations lie from N(0, I)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dirlearn.alignment.alignment import Cascade
+from dirlearn.layers import picture_statistics
 
 
 class _AdaIN(nn.Module):
@@ -15,14 +16,9 @@ class _AdaIN(nn.Module):
 
     def forward(self, features: Tensor, pilot: Tensor) -> Tensor:
         own, guide = self.convolve(features), self.bring(pilot)
-        mean, sd = _statistics(own)
-        wanted_mean, wanted_sd = _statistics(guide)
+        mean, sd = picture_statistics(own)
+        wanted_mean, wanted_sd = picture_statistics(guide)
         return (own - mean) / sd * wanted_sd + wanted_mean
-
-
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    mean = x.mean(dim=(2, 3), keepdim=True)
-    return mean, ((x - mean) ** 2).mean(dim=(2, 3), keepdim=True).add(1e-5).sqrt()
 
 
 class AdaIN(Cascade):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dirlearn.alignment.alignment import Cascade
+from dirlearn.layers import picture_statistics
 
 
 class _SPADE(nn.Module):
@@ -19,7 +19,9 @@ class _SPADE(nn.Module):
     def forward(self, features: Tensor, pilot: Tensor) -> Tensor:
         gain, offset = self.read(pilot).chunk(2, dim=1)
         # the original normalises over the batch, which differs between processes, and between training and use
-        modulated: Tensor = F.instance_norm(self.convolve(features)) * (1 + gain) + offset
+        own = self.convolve(features)
+        mean, sd = picture_statistics(own)
+        modulated: Tensor = (own - mean) / sd * (1 + gain) + offset
         return modulated
 
 

@@ -12,7 +12,6 @@ from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn, optim
 
 from dirlearn.settings import Run, Training
@@ -66,8 +65,6 @@ def accelerator(run: Run, folder: Path, accumulate: int = 1) -> Accelerator:
         gradient_accumulation_steps=accumulate,
         log_with="tensorboard",
         project_dir=folder,
-        # every process computes the same buffers, and a job's parameters are all used in every step
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
 
 
@@ -124,29 +121,29 @@ class _Loop:
     def run_all(self, resume: bool) -> None:
         training, accelerator = self.training, self.accelerator
         self.job.to(accelerator.device)
-        if accelerator.device.type == "cpu":
-            self.job.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(self.job, training.ema)
         optimiser = self._optimiser()
-        first = self._resume(optimiser, average) if resume else 0
+        first = self._resume(optimiser, average) if resume and optimiser is not None else 0
         if not resume and (self.folder / "metrics.jsonl").exists() and self.main:
             (self.folder / "metrics.jsonl").unlink()
         self.job.train()
-        if first < training.steps:
+        if optimiser is not None and first < training.steps:
             wrapped, prepared = accelerator.prepare(self.job, optimiser)
             accelerator.init_trackers("tensorboard")
             self._check_validation(average, first)
             self._steps(wrapped, prepared, optimiser, average, first)
-            accelerator.end_training()
+            for tracker in accelerator.trackers:  # end_training would also end the group of processes
+                tracker.finish()
         self._finish(average)
         accelerator.free_memory()
 
-    def _optimiser(self) -> optim.Optimizer:
+    def _optimiser(self) -> optim.Optimizer | None:
+        """None where there is nothing to train, as with the alignment `identity`."""
         t = self.training
         kind = optim.AdamW if t.optimiser == "adamw" else optim.Adam
         parameters = [p for p in self.job.parameters() if p.requires_grad]
         if not parameters:
-            raise TrainingFault(f"{self.name}: there is nothing to train")
+            return None
         return kind(parameters, lr=t.rate.initial, betas=t.betas, weight_decay=t.weight_decay)
 
     def _resume(self, optimiser: optim.Optimizer, average: Average) -> int:
