@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dirlearn.component import build
 from dirlearn.decoders.decoder import build_decoder
-from dirlearn.encoders.encoder import build_encoder
+from dirlearn.encoders.encoder import Encoder, build_encoder
 from dirlearn.objectives import Objective
 from dirlearn.represent import Representation
 from dirlearn.settings import Networks
@@ -52,6 +52,8 @@ class DecodedRepresentation(Supervised):
 
     It starts from D*. The paper does not say how its row "r0" gets from representations to pictures.
     """
+
+    encoder: Encoder
 
     def __init__(self, representation: Representation, networks: Networks) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 app = typer.Typer(
-    help="Learns degradation-independent representations of pictures, and restores pictures by them, from one YAML recipe.",
+    help="Learns degradation-independent representations of pictures, and restores by them, from one YAML recipe.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,

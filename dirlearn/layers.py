@@ -84,7 +84,8 @@ class GatedBlock(nn.Module):
         a, b = self.spread(self.widen(self.norm1(x))).chunk(2, dim=1)
         x = x + self.gain1 * self.mix(a * b)
         a, b = self.expand(self.norm2(x)).chunk(2, dim=1)
-        return x + self.gain2 * self.reduce(a * b)
+        out: Tensor = x + self.gain2 * self.reduce(a * b)
+        return out
 
 
 class ResidualBlock(nn.Module):

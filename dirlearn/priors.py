@@ -1,7 +1,7 @@
 """The prior term of Eq. 5 and 6: how far representations lie from N(0, I).
 
-The paper's D_KL[p(r) || N(0, I)] is of the aggregate over all pictures. What variational auto-encoders use, the mean over
-pictures of KL[p(r|x) || N(0, I)], is that plus I(r; x): with weight 1 it cancels the information term.
+The paper's D_KL[p(r) || N(0, I)] is of the aggregate over all pictures. What variational auto-encoders use, the mean
+over pictures of KL[p(r|x) || N(0, I)], is that plus I(r; x): with weight 1 it cancels the information term.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ MOST: Final = 256
 class Prior(nn.Module):
     """Divergence of a batch's representations from the prior, a dimension.
 
-    ``mmd`` (kernels), ``moments`` (a Gaussian of the same mean and variance), ``mixture`` (of the batch's posteriors) and
-    ``adversarial`` (a small critic behind a reversed gradient) look at the aggregate; ``per_sample`` at each picture.
+    ``mmd`` (kernels), ``moments`` (a Gaussian of the same mean and variance), ``mixture`` (of the batch's posteriors)
+    and ``adversarial`` (a small critic behind a reversed gradient) look at the aggregate; ``per_sample`` at each
+    picture.
     """
 
     def __init__(self, name: PriorName, channels: int, weight: float) -> None:
@@ -56,9 +57,8 @@ class Prior(nn.Module):
             kl = divergences.mixture_kl(points, places(posterior.mean), places(posterior.logvar))
             return kl / r.shape[1]
         # the critic lowers this, and by the reversed gradient the encoder raises it
-        loss: Tensor = (
-            F.softplus(self.critic(_Reversed.apply(points))).mean() + F.softplus(-self.critic(_normal(points))).mean()
-        )
+        hidden = _Reversed.apply(points)  # type: ignore[no-untyped-call]
+        loss: Tensor = F.softplus(self.critic(hidden)).mean() + F.softplus(-self.critic(_normal(points))).mean()
         return loss
 
 
@@ -67,7 +67,8 @@ def places(r: Tensor) -> Tensor:
     points = divergences.places_as_samples(r)
     if len(points) <= MOST:
         return points
-    return points[torch.linspace(0, len(points) - 1, MOST, dtype=torch.float64).round().long().to(points.device)]
+    chosen = torch.linspace(0, len(points) - 1, MOST, dtype=torch.float64).round().long()
+    return points[chosen.to(points.device)]
 
 
 def _normal(like: Tensor) -> Tensor:
@@ -76,7 +77,8 @@ def _normal(like: Tensor) -> Tensor:
     quantiles = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)
     rng = generator(0, "prior", 0, "dirlearn", "points")
     order = torch.from_numpy(rng.permuted(np.tile(np.arange(count), (channels, 1)), axis=1).T.copy())
-    return quantiles[order].to(like)
+    points: Tensor = quantiles[order].to(like)
+    return points
 
 
 class _Reversed(torch.autograd.Function):
@@ -87,5 +89,5 @@ class _Reversed(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
         return -gradient

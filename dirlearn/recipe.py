@@ -205,8 +205,8 @@ class _Parser:
                     )
                 elif (found := self.views(node, ("evaluation", "degradations", name))) is not None:
                     degradations[name] = found
-            for name, node in evaluation.sets.items():
-                self.parts(node, "dirlearn.datasets", ("evaluation", "sets", name))
+            for name, pictures in evaluation.sets.items():
+                self.parts(pictures, "dirlearn.datasets", ("evaluation", "sets", name))
         if self.faults or not (views and about and networks and stage1 and evaluation and run):
             raise RecipeError(self.faults)
         resolved = {
@@ -345,7 +345,8 @@ class _Parser:
             return None
         own = set(Training.model_fields) if kind != "refine" else set(Refinement.model_fields)
         common = {key: value for key, value in base.items() if key in own}
-        model: type[Training] = {"refine": Refinement, "restorer": Supervised}.get(kind, Training)
+        models: dict[Kind, type[Training]] = {"refine": Refinement, "restorer": Supervised}
+        model = models.get(kind, Training)
         if kind in ("autoencoder", "restorer"):
             common["steps"] = steps
         if kind != "refine" and "rate" not in common:

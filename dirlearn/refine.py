@@ -19,6 +19,8 @@ from dirlearn.training.job import Job
 class Refine(Job):
     """Trains an alignment, and the task's head if there is one, by Eq. 8."""
 
+    representation: Representation
+
     def __init__(self, representation: Representation, stage: Refinement) -> None:
         super().__init__()
         self.stage = stage

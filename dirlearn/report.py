@@ -66,7 +66,8 @@ def _pictures(folder: Path, results: dict[str, Any]) -> Iterable[str]:
         yield f"<p>{html.escape(path.stem)}: degraded, {html.escape(', '.join(methods))}, clean</p>"
         yield _embedded(path.read_bytes(), path.stem)
     for last in sorted({max(p.parent.glob("*.png")) for p in folder.glob("**/step-*.png")}):
-        yield f"<p>{html.escape(str(last.parent.parent.relative_to(folder)))}, fixed pictures: degraded, made, clean</p>"
+        training = last.parent.parent.relative_to(folder)
+        yield f"<p>{html.escape(str(training))}, fixed pictures: degraded, made, clean</p>"
         yield _embedded(last.read_bytes(), last.stem)
 
 

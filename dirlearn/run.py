@@ -94,7 +94,7 @@ class Runner:
             return
         if (self.folder / RECIPE).exists() and not self.resume:
             raise TrainingFault(
-                f"{self.folder} holds a run already; go on with --resume auto, or give another folder with -s run.path=..."
+                f"{self.folder} holds a run already; go on with --resume auto, or take another folder: -s run.path=..."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         write_recipe(self.recipe, self.folder / RECIPE)

@@ -18,7 +18,8 @@ class _AdaIN(nn.Module):
         own, guide = self.convolve(features), self.bring(pilot)
         mean, sd = picture_statistics(own)
         wanted_mean, wanted_sd = picture_statistics(guide)
-        return (own - mean) / sd * wanted_sd + wanted_mean
+        moved: Tensor = (own - mean) / sd * wanted_sd + wanted_mean
+        return moved
 
 
 class AdaIN(Cascade):

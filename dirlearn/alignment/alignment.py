@@ -70,7 +70,8 @@ class Cascade(Alignment):
             features = features + self.act(layer(features, guide))
         for convolution in self.end:
             features = self.act(convolution(features))
-        return r0 + self.last(features + skip)
+        refined: Tensor = r0 + self.last(features + skip)
+        return refined
 
 
 def build_alignment(node: Any, channels: int) -> Alignment:
@@ -82,7 +83,7 @@ def build_alignment(node: Any, channels: int) -> Alignment:
 
 def per_sample_convolution(x: Tensor, kernels: Tensor) -> Tensor:
     """Depthwise convolution, each sample with kernels (B, C, s, s) of its own, s odd; edges are repeated."""
-    batch, channels, height, width = x.shape
+    height, width = x.shape[-2:]
     side = kernels.shape[-1]
     if side == 1:
         return x * kernels

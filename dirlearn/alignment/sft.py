@@ -11,9 +11,7 @@ class _SFT(nn.Module):
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         self.convolve = nn.Conv2d(width, width, 3, padding=1)
-        self.read = nn.Sequential(
-            nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, 2 * width, 1)
-        )
+        self.read = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, 2 * width, 1))
 
     def forward(self, features: Tensor, pilot: Tensor) -> Tensor:
         gain, offset = self.read(pilot).chunk(2, dim=1)

@@ -30,8 +30,8 @@ class Scene:
     pixels
         (H, W, 3), uint8, sRGB.
     labels
-        Arrays of the picture's size (``classes``, ``instances``), or lists of objects (``boxes``: (N, 4) as x0, y0, x1, y1
-        in pixels, ``box_classes``: (N,)).
+        Arrays of the picture's size (``classes``, ``instances``), or lists of objects (``boxes``: (N, 4) as x0, y0, x1,
+        y1 in pixels, ``box_classes``: (N,)).
     """
 
     key: str

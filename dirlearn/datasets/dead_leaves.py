@@ -69,7 +69,7 @@ class DeadLeaves(Dataset):
         instances = np.ascontiguousarray(top[::2, ::2])
         kinds = np.append(leaves["kind"], 0)
         boxes, owners = _boxes(instances, p.leaves, p.visible)
-        labels = {
+        labels: dict[str, Array] = {
             "instances": instances,
             "classes": kinds[instances].astype(np.uint8),
             "boxes": boxes,
@@ -138,7 +138,8 @@ def _colour(rng: np.random.Generator, leaves: dict[str, Array], top: NDArray[np.
     waves = np.sin(pitch[top] * (np.cos(turn[top]) * x + np.sin(turn[top]) * y) + phase[top])
     shade = slope[top, 0] * (x - size / 2) + slope[top, 1] * (y - size / 2)
     detail = (roughness[top] * noise + grating[top] * waves)[..., None] * tint[top]
-    return np.clip(base[top] + shade[..., None] + detail, 0, 1)
+    picture: Array = np.clip(base[top] + shade[..., None] + detail, 0, 1)
+    return picture
 
 
 def _pink(rng: np.random.Generator, size: int) -> Array:
@@ -146,7 +147,8 @@ def _pink(rng: np.random.Generator, size: int) -> Array:
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = np.inf
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) / frequency, (size, size))
-    return noise / noise.std()
+    scaled: Array = noise / noise.std()
+    return scaled
 
 
 def _boxes(instances: NDArray[np.int32], ground: int, visible: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

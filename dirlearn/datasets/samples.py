@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,14 +13,14 @@ from pydantic import Field
 from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene
 from isp_sim.parameters import StageParams
 
-FILES: Final = {
+Name = Literal["astronaut", "chelsea", "coffee", "motorcycle", "rocket"]
+FILES: Final[Mapping[Name, str]] = {
     "astronaut": "astronaut.png",
     "chelsea": "chelsea.png",
     "coffee": "coffee.png",
     "motorcycle": "motorcycle_left.png",
     "rocket": "rocket.jpg",
 }
-Name = Literal["astronaut", "chelsea", "coffee", "motorcycle", "rocket"]
 
 
 class Samples(Dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field
@@ -32,7 +33,7 @@ class Pix2Pix(Decoder):
         depth = stride.bit_length() - 1
         widths = [channels, *(min(params.base << i, 8 * params.base) for i in reversed(range(depth - 1))), 3]
         layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (before, after) in enumerate(pairwise(widths)):
             if i:
                 layers.append(nn.ReLU(inplace=True))
             if params.upsample == "transposed":

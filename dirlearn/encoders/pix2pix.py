@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -30,7 +32,7 @@ class Pix2Pix(Encoder):
         widths = [min(params.base << i, 8 * params.base) for i in range(params.depth - 1)]
         self.stride, self.channels, self.width = 2**params.depth, params.channels, widths[-1]
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [
                 nn.LeakyReLU(0.2, inplace=True),
                 nn.Conv2d(before, after, 4, 2, 1),

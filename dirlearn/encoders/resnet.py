@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ class ResNet(Encoder):
         super().__init__(params)
         widths = [min(params.base << i, 8 * params.base) for i in range(params.depth + 1)]
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1), nn.ReLU(inplace=True)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers.append(nn.Conv2d(before, after, 4, 2, 1))
             layers += [ResidualBlock(after, params.norm) for _ in range(params.blocks)]
         self.stride, self.channels, self.width = 2**params.depth, params.channels, widths[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from isp_sim.parameters import StageParams
 class UNetEncoder(Encoder):
     """The downward path of a U-Net; what it saw at every size is brought to the representation's and joined.
 
-    Below the representation's size it goes on for `below` more halvings, for context; those features come back enlarged.
+    Below the representation's size it goes on for `below` more halvings, for context; those features come back.
     """
 
     source = "Ronneberger et al. 2015 [Ronneberger2015]"
@@ -31,8 +33,7 @@ class UNetEncoder(Encoder):
         widths = [3, *(min(params.base << i, 8 * params.base) for i in range(params.depth + params.below))]
         self.stride, self.channels, self.width = 2**params.depth, params.channels, widths[params.depth]
         self.down = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, after, 4, 2, 1), GatedBlock(after))
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Sequential(nn.Conv2d(before, after, 4, 2, 1), GatedBlock(after)) for before, after in pairwise(widths)
         )
         self.join = nn.Conv2d(sum(widths[1:]), self.width, 1)
         self.mix = GatedBlock(self.width)

@@ -51,4 +51,5 @@ class NAFNet(Component):
         features = self.bottom(features)
         for grow, blocks in zip(self.grow, self.up, strict=True):
             features = blocks(grow(features) + skips.pop())
-        return x + self.last(features)[..., :height, :width].float()
+        restored: Tensor = x + self.last(features)[..., :height, :width].float()
+        return restored

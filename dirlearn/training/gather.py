@@ -18,7 +18,7 @@ class _Gathered(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.contiguous()
         distributed.all_reduce(gradient)
         return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
@@ -32,5 +32,5 @@ def gathered(x: Tensor) -> Tensor:
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return x
-    whole: Tensor = _Gathered.apply(x)
+    whole: Tensor = _Gathered.apply(x)  # type: ignore[no-untyped-call]
     return whole

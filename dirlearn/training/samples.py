@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -44,7 +45,7 @@ class Watcher:
         return {f"psnr/{name}": float(psnr(picture, clean).mean()) for name, picture in made.items()}
 
 
-def middle(pixels: np.ndarray, side: int) -> Tensor:  # type: ignore[type-arg]
+def middle(pixels: NDArray[np.uint8], side: int) -> Tensor:
     """The middle of a picture (H, W, 3), as (3, side, side) in [0, 1]."""
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     window = pixels[top : top + side, left : left + side]

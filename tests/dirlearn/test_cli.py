@@ -103,5 +103,6 @@ def test_list_and_show() -> None:
 
 @pytest.mark.parametrize("args", [["--help"], ["list"], ["run", "--help"]])
 def test_help_and_list_do_not_import_torch(args: list[str]) -> None:
-    code = f"import sys; from dirlearn.cli import app\ntry: app({args!r})\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    call = f"import sys; from dirlearn.cli import app\ntry: app({args!r})\nexcept SystemExit: pass\n"
+    code = call + "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

@@ -71,9 +71,9 @@ def test_norms_without_batch_statistics_have_no_buffers(kind: str) -> None:
 
 
 def test_pix2pix_decoder_needs_a_power_of_two() -> None:
-    with pytest.raises(ValueError, match="power of two"):
-        from dirlearn.component import build
+    from dirlearn.component import build
 
+    with pytest.raises(ValueError, match="power of two"):
         build("dirlearn.decoders", "pix2pix", channels=4, stride=6)
 
 

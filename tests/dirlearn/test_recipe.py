@@ -57,7 +57,11 @@ def test_every_fault_at_once_with_its_line(tiny_text: str) -> None:
         ("version: 1", "version: 2", "r.yaml:2: needs version: 1, found 2"),
         ("seed: 3", "seed: -3", "r.yaml:3: seed must be a whole number from 0, found -3"),
         ("stage2:", "stage3:", "unknown key 'stage3': did you mean 'stage2'?"),
-        ("batch: 4, ema: 0.9, lambda", "batch: four, ema: 0.9, lambda", "r.yaml:13: batch: 'four' should be a valid integer"),
+        (
+            "batch: 4, ema: 0.9, lambda",
+            "batch: four, ema: 0.9, lambda",
+            "r.yaml:13: batch: 'four' should be a valid integer",
+        ),
         ("device: cpu", "device: 3", "r.yaml:21: device: 3 should be a valid string"),
         ("views: {", "views: missing.yaml # {", "missing.yaml:1: can't read the recipe"),
         ("aligned: refine", "aligned: {refine: {gama1: 3}}", "r.yaml:18: unknown key 'gama1': did you mean 'gamma1'?"),

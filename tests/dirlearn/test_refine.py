@@ -7,7 +7,10 @@ from dirlearn.refine import Refine
 from dirlearn.run import Runner
 from dirlearn.training.data import Needs, Stream
 
-NORMED = ("networks.encoder={pix2pix: {depth: 2, base: 4, channels: 4, norm: batch}}", "networks.decoder={pix2pix: {base: 4, norm: batch}}")
+NORMED = (
+    "networks.encoder={pix2pix: {depth: 2, base: 4, channels: 4, norm: batch}}",
+    "networks.decoder={pix2pix: {base: 4, norm: batch}}",
+)
 
 
 def state(module: nn.Module) -> dict[str, bytes]:

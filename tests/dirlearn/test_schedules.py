@@ -1,6 +1,7 @@
 """Weights and rates as functions of the step."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
@@ -44,7 +45,7 @@ def test_the_rate_is_held_then_goes_to_its_end(decay: str) -> None:
     rates = [rate.at(step, 100) for step in range(101)]
     assert rates[:50] == [1e-3] * 50
     assert rates[100] == pytest.approx(1e-6)
-    assert all(a >= b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates))
 
 
 def test_warm_up_grows_from_above_zero() -> None:

@@ -55,4 +55,6 @@ def test_a_small_network_restores_in_tiles_what_it_restores_whole(tiny) -> None:
     job = AutoEncoder(tiny().networks).eval()
     x = torch.rand(1, 3, 130, 75)
     with torch.no_grad():
-        torch.testing.assert_close(tiled(job.restore, x, tile=96, halo=24, blend=16), job.restore(x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            tiled(job.restore, x, tile=96, halo=24, blend=16), job.restore(x), rtol=1e-4, atol=1e-5
+        )

@@ -30,4 +30,5 @@ class Local(Component):
         """Scores (N, N, L) of every representation with every picture, at each position."""
         a = self.representation(r).flatten(2).permute(2, 0, 1)
         b = self.picture(x).flatten(2).permute(2, 1, 0)
-        return torch.bmm(a, b).permute(1, 2, 0) * self.scale
+        scores: Tensor = torch.bmm(a, b).permute(1, 2, 0) * self.scale
+        return scores

@@ -69,7 +69,9 @@ def test_per_sample_convolution_is_a_grouped_convolution(side: int) -> None:
     g = torch.Generator().manual_seed(side)
     x, kernels = torch.randn(2, 3, 6, 7, generator=g), torch.randn(2, 3, side, side, generator=g)
     padded = torch.nn.functional.pad(x, (side // 2,) * 4, mode="replicate")
-    expected = torch.nn.functional.conv2d(padded.reshape(1, 6, *padded.shape[-2:]), kernels.reshape(6, 1, side, side), groups=6)
+    expected = torch.nn.functional.conv2d(
+        padded.reshape(1, 6, *padded.shape[-2:]), kernels.reshape(6, 1, side, side), groups=6
+    )
     torch.testing.assert_close(per_sample_convolution(x, kernels), expected.reshape(x.shape))
 
 

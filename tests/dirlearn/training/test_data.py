@@ -23,7 +23,11 @@ class Plain(Dataset):
     def read(self, index: int, epoch: int = 0) -> Scene:
         y, x = np.mgrid[: self.size[0], : self.size[1]]
         pixels = np.stack([y, x, np.full_like(y, index)], axis=-1).astype(np.uint8)
-        labels = {"classes": (y * 100 + x), "boxes": np.array([[3, 4, 9, 11]], np.float32), "box_classes": np.array([2])}
+        labels = {
+            "classes": (y * 100 + x),
+            "boxes": np.array([[3, 4, 9, 11]], np.float32),
+            "box_classes": np.array([2]),
+        }
         return Scene(f"p{index}", pixels, labels)
 
 

@@ -28,7 +28,8 @@ def weights(folder: Path) -> dict[str, bytes]:
 def logs(folder: Path) -> dict[str, list[dict[str, float]]]:
     return {
         path.parent.name: [
-            {k: v for k, v in json.loads(line).items() if k != "steps_per_second"} for line in path.read_text().splitlines()
+            {k: v for k, v in json.loads(line).items() if k != "steps_per_second"}
+            for line in path.read_text().splitlines()
         ]
         for path in sorted(folder.glob("**/metrics.jsonl"))
     }
@@ -56,7 +57,9 @@ class Killer:
 Runner(recipe.read(sys.argv[1]), Killer(), resume=True).everything()
 """
     for where, end in (("stage1", -signal.SIGKILL), ("aligned", -signal.SIGKILL), ("nowhere", 0)):
-        done = subprocess.run([sys.executable, "-c", code, str(path), where], cwd=ROOT, capture_output=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path), where], cwd=ROOT, capture_output=True, timeout=120
+        )
         assert done.returncode == end, done.stderr.decode()
     assert weights(tmp_path / "killed") == expected
     assert logs(tmp_path / "killed") == logs(tmp_path / "whole")
