@@ -192,6 +192,8 @@ class _Parser:
         views = self.views(data.get("views"), ("views",))
         about = self.section("data", Data)
         networks = self.section("networks", Networks)
+        if networks is not None:
+            self.fitting(networks)
         stage1 = self.section("stage1", StageOne)
         methods = self.methods(data)
         evaluation = self.section("evaluation", Evaluation)
@@ -297,6 +299,22 @@ class _Parser:
         except ParameterFaults as error:
             for where, message in error.faults:
                 self.fault((*path, name, *where), f"{kind} ({name}): {message}")
+
+    def fitting(self, networks: Networks) -> None:
+        """Whether the critic gives what the estimator takes, and the estimate can be maximised."""
+        estimator, critic = (
+            registry.load(node if isinstance(node, str) else next(iter(node)), GROUPS[kind])
+            for kind, node in (("estimator", networks.estimator), ("critic", networks.critic))
+        )
+        if getattr(critic, "takes", "maps") != "maps":
+            self.fault(("networks", "critic"), "networks.critic: scores vectors; needed is one of maps, such as local")
+        if estimator.takes != critic.gives:
+            said = f"the estimator takes {estimator.takes}, and the critic gives {critic.gives}"
+            self.fault(("networks", "critic"), f"networks: {said}")
+        elif estimator.bound == "upper":
+            self.fault(
+                ("networks", "estimator"), "networks.estimator: an upper bound can't be maximised; take a lower one"
+            )
 
     def methods(self, data: Mapping[str, Any]) -> tuple[Method, ...]:
         node = data.get("methods", {"degraded": "degraded", "dirlearn": "refine"})

@@ -18,6 +18,7 @@ from dirlearn.settings import Networks, StageOne
 from dirlearn.training.data import Batch, Needs
 from dirlearn.training.gather import gathered
 from dirlearn.training.job import Job
+from isp_sim.randomness import generator
 
 
 class Representation(nn.Module):
@@ -49,10 +50,11 @@ class Represent(Job):
 
     def _critic(self, node: Any) -> Any:
         encoder = self.representation.dir
-        return build("dirlearn.critics", node, channels=encoder.channels, stride=encoder.stride)
+        return build("dirlearn.critics", node, r_channels=encoder.channels, x_channels=3, stride=encoder.stride)
 
     def forward(self, batch: Batch, step: int) -> Objective:
-        pairs = product_pairs(gathered(batch.identities)).to(batch.clean.device)
+        extra = self.dir_critic.extra_columns
+        pairs = product_pairs(gathered(batch.identities), extra=extra).to(batch.clean.device)
         parts = {"dir": self._independent(batch, pairs, step), "dfr": self._degradation_free(batch, pairs, step)}
         terms = {f"{name}/{term}": value for name, part in parts.items() for term, value in part.terms.items()}
         return Objective(parts["dir"].loss + parts["dfr"].loss, terms)
@@ -67,7 +69,7 @@ class Represent(Job):
         joint = self.joint(first.features, second.features)
         r = joint.sample(batch.noise[0])
         whole = gathered(r)
-        information = [self._information(self.dir_critic, whole, gathered(view), pairs) for view in batch.views]
+        information = [self._information(self.dir_critic, whole, view, pairs, step) for view in batch.views]
         return independent(
             information[0],
             information[1],
@@ -82,15 +84,17 @@ class Represent(Job):
         r = posterior.sample(batch.noise[1])
         whole = gathered(r)
         return degradation_free(
-            self._information(self.dfr_critic, whole, gathered(batch.clean), pairs),
+            self._information(self.dfr_critic, whole, batch.clean, pairs, step),
             self.representation.decoder(r, batch.clean.shape[-2:]),
             batch.clean,
             self.dfr_prior(_gathered(posterior), whole),
             self.stage.beta_star.at(step),
         )
 
-    def _information(self, critic: nn.Module, r: Tensor, x: Tensor, pairs: Tensor) -> Tensor:
-        value: Tensor = self.estimator.objective(critic(r, x), pairs)
+    def _information(self, critic: nn.Module, r: Tensor, x: Tensor, pairs: Tensor, step: int) -> Tensor:
+        """Information between the whole batch's representations and its pictures."""
+        rng = generator(0, "critic", step, "dirlearn", "places")
+        value: Tensor = self.estimator.objective(critic(r, gathered(x), rng), pairs)
         return value
 
     def parts(self) -> Mapping[str, Iterator[nn.Parameter]]:

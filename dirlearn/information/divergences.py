@@ -86,7 +86,7 @@ def akl(
 ) -> Tensor:
     """D_AKL of Eq. 5: the mean of KL(q(r|x1,x2) || q(r|x1)) and KL(q(r|x1,x2) || q(r|x2)) [nats, or a dimension].
 
-    With ``sum`` it bounds the mean of I(r;x1|x2) and I(r;x2|x1) from above (Proposition 2).
+    With ``sum`` it bounds the mean of I(r;x1|x2) and I(r;x2|x1) from above (Proposition 2) [Guo2024, Hwang2020].
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def mmd_to_normal(samples: Tensor, bandwidths: Sequence[float] = BANDWIDTHS) -> 
 
 
 def mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float] = BANDWIDTHS, unbiased: bool = True) -> Tensor:
-    """Squared maximum mean discrepancy of two batches (N, d) and (M, d), the mean over Gaussian kernels.
+    """Squared maximum mean discrepancy of two batches (N, d) and (M, d), the mean over Gaussian kernels [Gretton2012].
 
     The kernels are exp(-|x - y|^2 / (2 s)), s the bandwidths times d: fit for latents of about unit variance. Exactly
     0 for identical batches.
@@ -207,7 +207,7 @@ def mmd(x: Tensor, y: Tensor, bandwidths: Sequence[float] = BANDWIDTHS, unbiased
 
 
 def coral(x: Tensor, y: Tensor) -> Tensor:
-    """|C_x - C_y|^2 / (4 d^2), the squared Frobenius distance of the covariances of (N, d) and (M, d).
+    """|C_x - C_y|^2 / (4 d^2), the squared Frobenius distance of the covariances of (N, d) and (M, d) [Sun2016].
 
     Raises
     ------

@@ -119,7 +119,7 @@ def log_mean_exp(negatives: Tensor, mask: Tensor, places_apart: bool = True) -> 
     90.0
     """
     hidden = torch.where(mask, negatives, -math.inf)
-    count = mask.sum()
+    count = mask.sum().to(negatives.dtype)
     if places_apart:
         return torch.logsumexp(hidden, dim=(0, 1)) - count.log()
     return torch.logsumexp(hidden.flatten(), dim=0) - (count * negatives[0, 0].numel()).log()

@@ -17,6 +17,7 @@ networks:
   encoder: {light: {width: 8, channels: 4, blocks: 1}}
   decoder: {light: {width: 8, blocks: 1}}
   estimator: jsd
+  critic: {local: {width: 8, embedding: 8, offsets: 2}}
 stage1: {steps: 4, batch: 4, ema: 0.9, lambda: {linear: {from: 0, to: 1, steps: 3}}}
 stage2: {steps: 4, batch: 4, ema: 0.9, alignment: {guided: {width: 4, m1: 1, m2: 1, m3: 1}}}
 methods:

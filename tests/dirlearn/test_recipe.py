@@ -46,8 +46,8 @@ def test_every_fault_at_once_with_its_line(tiny_text: str) -> None:
         "r.yaml:8: unknown key 'pach': did you mean 'patch'?",
         "r.yaml:10: networks.encoder: unknown encoder 'ligt': did you mean 'light'?",
         "r.yaml:11: networks.decoder (light): width: 1 should be greater than or equal to 8",
-        "r.yaml:13: lambda: {'linear': {'from': 0, 'steps': 3}}: linear takes from, steps, to; found from, steps",
-        "r.yaml:17: unknown method 'r00': did you mean 'r0'?",
+        "r.yaml:14: lambda: {'linear': {'from': 0, 'steps': 3}}: linear takes from, steps, to; found from, steps",
+        "r.yaml:18: unknown method 'r00': did you mean 'r0'?",
     ]
 
 
@@ -60,11 +60,11 @@ def test_every_fault_at_once_with_its_line(tiny_text: str) -> None:
         (
             "batch: 4, ema: 0.9, lambda",
             "batch: four, ema: 0.9, lambda",
-            "r.yaml:13: batch: 'four' should be a valid integer",
+            "r.yaml:14: batch: 'four' should be a valid integer",
         ),
-        ("device: cpu", "device: 3", "r.yaml:21: device: 3 should be a valid string"),
+        ("device: cpu", "device: 3", "r.yaml:22: device: 3 should be a valid string"),
         ("views: {", "views: missing.yaml # {", "missing.yaml:1: can't read the recipe"),
-        ("aligned: refine", "aligned: {refine: {gama1: 3}}", "r.yaml:18: unknown key 'gama1': did you mean 'gamma1'?"),
+        ("aligned: refine", "aligned: {refine: {gama1: 3}}", "r.yaml:19: unknown key 'gama1': did you mean 'gamma1'?"),
         ("estimator: jsd", "estimator: {jsd: {}, x: 1}", "a part is a name"),
         ("degraded: degraded", "degraded: {degraded: {steps: 3}}", "are not trained"),
     ],
@@ -88,8 +88,8 @@ def test_overrides(tiny) -> None:
 
 
 def test_an_override_makes_parameters_of_a_bare_name(tiny_text: str) -> None:
-    text = tiny_text.replace("aligned: refine", "aligned: refine").replace("estimator: jsd", "critic: local")
-    assert recipe.parse(text, overrides=["networks.critic.local.units=8"]).networks.critic == {"local": {"units": 8}}
+    text = tiny_text.replace("critic: {local: {width: 8, embedding: 8, offsets: 2}}", "critic: local")
+    assert recipe.parse(text, overrides=["networks.critic.local.width=8"]).networks.critic == {"local": {"width": 8}}
 
 
 @pytest.mark.parametrize(

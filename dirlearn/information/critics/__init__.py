@@ -1,1 +1,0 @@
-"""Critics: networks that score how well a representation and a picture go together."""
