@@ -263,6 +263,42 @@ def restore(
         out.print(escape(f"{count} restored: {output}"))
 
 
+@app.command()
+def embed(
+    run: RunArgument,
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="files, or folders of pictures")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="file to write, .npz")] = Path("embeddings.npz"),
+    method: Annotated[
+        str | None, typer.Option("--method", "-m", help="whose r+; the last with one, if not given")
+    ] = None,
+) -> None:
+    """Write what the networks make of pictures: means over the picture of r0, of the pilot and of r+, a row each."""
+    with _errors():
+        from dirlearn.embed import embed_files
+        from dirlearn.run import open_run
+
+        count = embed_files(open_run(run), pictures, output, method)
+        out.print(escape(f"{count} pictures: {output}"))
+
+
+@app.command(
+    "mi-bench",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def mi_bench(context: typer.Context) -> None:
+    """Train mutual information estimators where the truth is known."""
+    with _errors():
+        from importlib import import_module
+
+        try:
+            bench = import_module("dirlearn.information.bench").mi_bench
+        except (ModuleNotFoundError, AttributeError):
+            _fail("this installation has no dirlearn.information.bench", Exit.USAGE)
+        own = typer.Typer(rich_markup_mode=None, add_completion=False)
+        own.command()(bench)
+        own(context.args, prog_name="dirlearn mi-bench")
+
+
 @app.command("list")
 def list_parts(
     group: Annotated[str | None, typer.Argument(help="encoders, alignments, estimators, ...")] = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from dirlearn.datasets.dataset import DatasetFault
 from dirlearn.datasets.images import SUFFIXES
@@ -37,18 +38,13 @@ def restore_files(
     if job is not None:
         job.to(device)
     places: dict[Path, Path] = {}
-    for path, name in _files(pictures):
+    for path, name in picture_files(pictures):
         place = (output / name).with_suffix(".png")
         if place in places:
             raise DatasetFault(f"{places[place]} and {path} would both be written to {place}; restore them apart")
         places[place] = path
     for place, path in places.items():
-        try:
-            with Image.open(path) as picture:
-                codes = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise DatasetFault(f"can't read {path}: {error}") from None
-        x = torch.from_numpy(codes.transpose(2, 0, 1).copy())[None].to(device).float() / 255
+        x = read_picture(path).to(device)
         restored = tiled(lambda part: restore_pictures(job, part), x, tile, halo).clamp(0, 1)
         made = torch.floor(restored[0].permute(1, 2, 0) * 255 + 0.5).to("cpu", torch.uint8).numpy()
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +53,17 @@ def restore_files(
     return len(places)
 
 
-def _files(pictures: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+def read_picture(path: Path) -> Tensor:
+    """A picture file as (1, 3, H, W) in [0, 1], upright."""
+    try:
+        with Image.open(path) as picture:
+            codes = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DatasetFault(f"can't read {path}: {error}") from None
+    return torch.from_numpy(codes.transpose(2, 0, 1).copy())[None].float() / 255
+
+
+def picture_files(pictures: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """Each file with its place below the output folder."""
     for path in pictures:
         if path.is_dir():

@@ -56,6 +56,17 @@ def test_restore_writes_pictures_of_the_same_size(done: Path, tmp_path: Path) ->
     assert np.array_equal(np.asarray(Image.open(tmp_path / "same" / "x.png")), pixels)
 
 
+def test_embed_writes_a_row_a_picture(done: Path, tmp_path: Path) -> None:
+    for i in range(2):
+        Image.fromarray(np.full((20, 24, 3), 90 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    result = run("embed", done, tmp_path, "-o", tmp_path / "e.npz")
+    assert result.exit_code == 0, result.output
+    found = np.load(tmp_path / "e.npz", allow_pickle=False)
+    assert found["names"].tolist() == ["0.png", "1.png"]
+    assert {found[name].shape for name in ("r0", "pilot", "refined")} == {(2, 4)}
+    assert run("embed", done, tmp_path, "-m", "r0").exit_code == Exit.FAILED
+
+
 def test_evaluate_again_gives_the_same(done: Path) -> None:
     before = json.loads((done / "results.json").read_text())
     result = run("evaluate", done, "--quiet")

@@ -74,6 +74,15 @@ def test_faults(tiny_text: str, old: str, new: str, said: str) -> None:
     assert any(said in fault for fault in faults(text)), faults(text)
 
 
+def test_an_upper_bound_or_another_kind_of_score_is_refused(tiny_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dirlearn.information.jsd import JSD
+
+    monkeypatch.setattr(JSD, "bound", "upper")
+    assert faults(tiny_text) == ["r.yaml:12: networks.estimator: an upper bound can't be maximised; take a lower one"]
+    monkeypatch.setattr(JSD, "takes", "log_density")
+    assert faults(tiny_text) == ["r.yaml:13: networks: the estimator takes log_density, and the critic gives scores"]
+
+
 def test_two_methods_in_one_folder_are_refused(tiny_text: str) -> None:
     assert "would share the folder" in faults(tiny_text.replace("r0: r0", "r+0: r0\n  r 0: r0"))[0]
 
