@@ -65,6 +65,14 @@ class Dataset(ABC):
     def read(self, index: int, epoch: int = 0) -> Scene:
         """One picture."""
 
+    def size(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a picture, or the other way round, where that is known without reading it."""
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pictures that were kept: worker processes keep their own."""
+        return {name: type(value)() if name == "_cache" else value for name, value in self.__dict__.items()}
+
 
 class Joined(Dataset):
     """Several data sets, one after the other."""
@@ -82,6 +90,13 @@ class Joined(Dataset):
                 scene = part.read(index, epoch)
                 # two folders may hold files of one name
                 return Scene(f"{number}/{scene.key}", scene.pixels, scene.labels)
+            index -= len(part)
+        raise IndexError(index)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        for part in self.parts:
+            if index < len(part):
+                return part.size(index)
             index -= len(part)
         raise IndexError(index)
 

@@ -21,7 +21,7 @@ class Images(Dataset):
 
     class Params(StageParams):
         path: str = Field(description="the folder; ~ and $VARIABLES are replaced")
-        cache: int = Field(4096, ge=0, le=1 << 20, description="decoded pictures are kept up to this [MiB]")
+        cache: int = Field(4096, ge=0, le=1 << 20, description="decoded pictures that each process keeps [MiB]")
         limit: int | None = Field(None, ge=1, description="take only the first so many, by name")
         smallest: int = Field(1, ge=1, le=4096, description="leave out pictures with a shorter side [px]")
 
@@ -38,7 +38,6 @@ class Images(Dataset):
         if not self.paths:
             raise DatasetFault(f"images: no picture in {self.folder}; {', '.join(sorted(SUFFIXES))} are read")
         self._cache: dict[int, Scene] = {}
-        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -53,10 +52,12 @@ class Images(Dataset):
                 scene = Scene(path.relative_to(self.folder).as_posix(), np.asarray(upright.convert("RGB")))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DatasetFault(f"images: can't read {path}: {error}") from None
-        if self._bytes + scene.pixels.nbytes <= self.params.cache << 20:
+        if sum(kept.pixels.nbytes for kept in self._cache.values()) + scene.pixels.nbytes <= self.params.cache << 20:
             self._cache[index] = scene
-            self._bytes += scene.pixels.nbytes
         return scene
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        return _size(self.paths[index])
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -109,6 +109,25 @@ def test_a_training_picture_never_is_a_test_picture(folder, tmp_path) -> None:
         check_split(train, {"set": build_dataset({"images": {"path": str(test)}})})
 
 
+def test_the_split_decodes_only_what_could_be_equal(folder, tmp_path, monkeypatch) -> None:
+    train = build_dataset({"images": {"path": str(folder), "cache": 0}})
+    read: list[int] = []
+    monkeypatch.setattr(type(train), "read", lambda self, index, epoch=0: read.append(index))
+    check_split(train, {"leaves": leaves()})
+    assert read == []
+
+
+def test_workers_get_no_copy_of_what_was_kept(folder) -> None:
+    import pickle
+
+    found = build_dataset({"images": {"path": str(folder)}})
+    before = len(pickle.dumps(found))
+    scene = found.read(0)
+    assert len(pickle.dumps(found)) == before < scene.pixels.nbytes
+    again = pickle.loads(pickle.dumps(found))
+    assert again.read(0).digest == scene.digest
+
+
 def test_a_run_does_not_start_with_a_leaking_split(tiny) -> None:
     from dirlearn.run import Runner
 
