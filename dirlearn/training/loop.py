@@ -124,8 +124,6 @@ class _Loop:
         average = Average(self.job, training.ema)
         optimiser = self._optimiser()
         first = self._resume(optimiser, average) if resume and optimiser is not None else 0
-        if not resume and (self.folder / "metrics.jsonl").exists() and self.main:
-            (self.folder / "metrics.jsonl").unlink()
         self.job.train()
         if optimiser is not None and first < training.steps:
             wrapped, prepared = accelerator.prepare(self.job, optimiser)
@@ -149,6 +147,7 @@ class _Loop:
     def _resume(self, optimiser: optim.Optimizer, average: Average) -> int:
         found = checkpoints.newest(self.folder / "checkpoints", self.reporter.say)
         if found is None:
+            self._cut_log(-1)
             return 0
         if found.about.get("about") != json.loads(json.dumps(self.about)):
             raise TrainingFault(
@@ -156,10 +155,23 @@ class _Loop:
                 "give another run.path, or start anew without --resume"
             )
         average.load(checkpoints.restore(found, self.job, optimiser))
-        if self.main:
-            _cut_log(self.folder / "metrics.jsonl", found.step)
+        self._cut_log(found.step)
         self.reporter.say(f"{self.name}: resumed after step {found.step}")
         return found.step
+
+    def _cut_log(self, step: int) -> None:
+        """Drop the lines of steps that will be taken again."""
+        path = self.folder / "metrics.jsonl"
+        if not (self.main and path.exists()):
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except ValueError:  # the last line of a run that was killed
+                continue
+        path.write_text("".join(line + "\n" for line in kept))
 
     def _check_validation(self, average: Average, first: int) -> None:
         """Validate before the first step: what is wrong there should not wait until the first hours are over."""
@@ -276,16 +288,3 @@ def load_final(job: Job, folder: Path) -> None:
     except RuntimeError as error:
         raise checkpoints.CheckpointFault(f"{folder / FINAL} is of another network: {error}") from None
     job.eval()
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drop the lines of steps that will be taken again."""
-    if path.exists():
-        kept = []
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except ValueError:  # the last line of a run that was killed
-                continue
-        path.write_text("".join(line + "\n" for line in kept))

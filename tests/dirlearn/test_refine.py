@@ -56,6 +56,20 @@ def test_pilot_and_target_are_means_and_carry_no_gradient(tiny) -> None:
     assert not found.loss.requires_grad
 
 
+def test_an_alignment_without_parameters_needs_no_training(tiny) -> None:
+    from dirlearn.run import load_method, restore_pictures
+
+    recipe = tiny("methods={as it is: {refine: {alignment: identity}}}")
+    results = Runner(recipe).everything()
+    assert results["parameters"]["as it is"]["trained"] == 0
+    x = torch.rand(1, 3, 16, 16)
+    job = load_method(recipe, "as it is")
+    found = job.representation
+    with torch.no_grad():
+        expected = found.decoder(found.dir(x).mean, (16, 16)).clamp(0, 1)
+    assert torch.equal(restore_pictures(job, x), expected)
+
+
 def test_only_what_is_trained_is_saved_and_moved(tiny) -> None:
     recipe = tiny()
     job = Refine(_fresh(recipe), recipe.methods[2].training)
