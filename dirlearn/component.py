@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from torch import nn
 
+from dirlearn.groups import GROUPS
 from isp_sim import registry
 from isp_sim.parameters import Parameters, StageParams
 
-GROUPS: Final = (
-    "dirlearn.estimators",
-    "dirlearn.critics",
-    "dirlearn.encoders",
-    "dirlearn.decoders",
-    "dirlearn.alignments",
-    "dirlearn.heads",
-    "dirlearn.datasets",
-    "dirlearn.metrics",
-)
-"""The groups of entry points under which parts are found."""
+__all__ = ["GROUPS", "Component", "build"]
 
 
 class Component(nn.Module):

@@ -15,7 +15,12 @@ from isp_sim.pipeline import walk
 from isp_sim.recipe import RecipeError
 from isp_sim.signal import IMAGE
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
+# those of trainings lie beside them
+RECIPES = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
+    if path.read_text().startswith("# isp-sim")
+]
 
 GOOD = """\
 version: 1
