@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from isp_sim.frame import Frame
-from isp_sim.parameters import collate
+from isp_sim.parameters import Static, collate, is_marked
 from isp_sim.pipeline import Pipeline, Run, StageStep, State, walk
 from isp_sim.randomness import Randomness
 from isp_sim.signal import OPEN, Signal
@@ -177,7 +177,7 @@ def measure(
             break
         alone = _undone(step, recovery, replace(after, maps={}), before.signal, drawn)
         state = _undone(step, recovery, replace(state, capture=after.capture, maps={}), before.signal, drawn)
-        marked = state.maps.get(LOST)
+        marked = _united(state.maps.get(LOST), after.maps.get(LOST), before.maps.get(LOST))
         lost = lost if marked is None else lost | marked
         together, mask = Loss.between(state, before, tolerance)
         entries.append(
@@ -274,6 +274,12 @@ def _backward(chain: Pipeline, frames: Sequence[Frame]) -> Iterator[tuple[StageS
             yield step, before, after
 
 
+def _united(undoing: Tensor | None, after: Tensor | None, before: Tensor | None) -> Tensor | None:
+    """What undoing a step marks, and what the step itself had marked: inverses that it ran, as `unprocess` does."""
+    own = None if after is before else after
+    return undoing if own is None else own if undoing is None else own | undoing
+
+
 def _name_before(chain: Pipeline, step: StageStep) -> str:
     index = chain.steps.index(step)
     return chain.steps[index - 1].id if index else INPUT
@@ -293,13 +299,10 @@ def _recovery(step: StageStep, drawn: Mapping[str, Any] | None) -> Recovery:
 
 
 def _errors(step: StageStep) -> list[str]:
-    """The parameters that say of themselves that they are not undone."""
+    """The parameters that say of themselves that they are not undone; a fixed one, `Stage.recovery` speaks of."""
     fields = step.parameters.model.model_fields
-    return [
-        n
-        for n, f in fields.items()
-        if isinstance(f.json_schema_extra, dict) and f.json_schema_extra.get("undone") is False
-    ]
+    extras = {name: field.json_schema_extra for name, field in fields.items() if not is_marked(field, Static)}
+    return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("undone") is False]
 
 
 def _default(step: StageStep, name: str) -> Any:

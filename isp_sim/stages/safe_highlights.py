@@ -30,7 +30,6 @@ Inflection = Annotated[
         ge=0,
         le=0.99,
         description="of safe highlights: mean of the channels above which gains are undone less [1]",
-        json_schema_extra={"undone": False},
     ),
 ]
 

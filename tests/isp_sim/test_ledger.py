@@ -123,6 +123,17 @@ class TestMeasure:
         (plain,) = ledger.measure(tools.chain([{"white_balance": {"gains": [2, 1, 2]}}]), one(tools, SCENE)).entries
         assert plain.how == "exact"
 
+    def test_safe_highlights_are_lost_and_marked(self, tools):
+        develop = ["white_balance", "digital_gain", "colour_matrix", "srgb_oetf", "smoothstep"]
+        entry = {"profile": "brooks2019", "develop": develop, "highlights": "safe"}
+        frame = one(tools, Signal(), low=0.985)
+        found = by_step(ledger.measure(tools.chain([{"unprocess": entry}, *develop]), frame))["unprocess"]
+        assert (found.how, found.by) == ("approximate", "its inverse, by safe gains")
+        assert found.alone.psnr < 80
+        assert 0 < found.alone.off <= found.marked < 1
+        (told,) = ledger.symbolic(tools.chain([{"unprocess": entry}]))
+        assert told.lost == "what was dimmer than white in front of the gains"
+
     def test_digital_numbers_are_measured_by_their_range(self, tools):
         levels = {"black_level": torch.full((1, 1, 2, 2), 64.0), "white_level": torch.full((1, 1, 2, 2), 1088.0)}
         signal = BAYER.changed({"levels": "dn"})

@@ -238,3 +238,15 @@ def test_a_file_of_another_size_is_no_file_of_the_picture() -> None:
     assert (writer.decode(data, frame) == frame.pixels).all()
     with pytest.raises(InputFault, match="the file holds"):
         writer.decode(data, frame.crop(0, 0, 8, 8))
+
+
+def test_brooks2019_is_rendered_and_gone_back(photos: Path, tmp_path: Path) -> None:
+    """The recipe of the paper: its tone curve and digital gain are there both ways, and noise is what is lost most."""
+    recipe = RECIPES / "brooks2019.yaml"
+    assert run("render", "-r", recipe, "-i", photos, "-o", tmp_path / "out", "-q").exit_code == Exit.DONE
+    done = invert.invert(recipes.read(recipe), tmp_path / "out", tmp_path / "back")
+    lines = {line.entry.step: line for line in done.lines}
+    assert [lines[name].entry.how for name in ("smoothstep", "digital_gain", "white_balance")] == ["exact"] * 3
+    assert min(lines[name].alone or 0 for name in ("smoothstep", "digital_gain", "white_balance")) > 110
+    assert lines["unprocess"].entry.how == "approximate"  # by safe gains
+    assert done.failed == ()
