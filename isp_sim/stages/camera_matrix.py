@@ -60,7 +60,9 @@ TINT_PER_DUV: Final = 3000.0
 PCS: Final = WHITES["D50"]
 """The white of DNG's profile connection space."""
 
-Coordinate = Annotated[float, Field(ge=0.2, le=0.5)]
+X = Annotated[float, Field(ge=0.2, le=0.565)]
+Y = Annotated[float, Field(ge=0.2, le=0.42)]
+"""A chromaticity: of lights down to 1700 K, and with some blue in any of them."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,11 @@ class CameraMatrix(Stage):
 
     class Params(StageParams):
         cct: float | None = Field(
-            None, ge=2000, le=25000, description="correlated colour temperature of the light [K]; as shot if not given"
+            None,
+            ge=2000,
+            le=25000,
+            description="correlated colour temperature of the light [K]; as shot if not given",
+            json_schema_extra={"differentiable": False},
         )
         tint: float = Field(
             0.0,
@@ -220,10 +226,9 @@ class CameraMatrix(Stage):
             le=150,
             examples=[-20.0, 0.0, 15.0],
             description="with cct: how much greener than a black body the light is [1/3000 Duv]",
+            json_schema_extra={"differentiable": False},
         )
-        xy: tuple[Coordinate, Coordinate] | None = Field(
-            None, description="chromaticity x, y of the light, in place of cct [1]"
-        )
+        xy: tuple[X, Y] | None = Field(None, description="chromaticity x, y of the light, in place of cct [1]")
         forward: bool = Field(True, description="whether to use the forward matrices, where the capture has them")
 
         @model_validator(mode="after")

@@ -19,7 +19,9 @@ from isp_sim.signal import Signal
 from isp_sim.stage import Stage
 
 Temperature = Annotated[float, Field(ge=1700, le=25000)]
-Coordinate = Annotated[float, Field(ge=0.2, le=0.5)]
+X = Annotated[float, Field(ge=0.2, le=0.565)]
+Y = Annotated[float, Field(ge=0.2, le=0.42)]
+"""A chromaticity: of lights down to 1700 K, and with some blue in any of them."""
 
 
 class ChromaticAdaptation(Stage):
@@ -37,13 +39,15 @@ class ChromaticAdaptation(Stage):
     class Params(StageParams):
         method: AdaptationMethod = Field("bradford", description="which responses are scaled")
         source: WhiteName = Field("A", description="the white that the picture has")
-        source_cct: Temperature | None = Field(None, description="a black body in its place [K]")
-        source_xy: tuple[Coordinate, Coordinate] | None = Field(
-            None, description="a chromaticity x, y in its place [1]"
+        source_cct: Temperature | None = Field(
+            None, description="a black body in its place [K]", json_schema_extra={"differentiable": False}
         )
+        source_xy: tuple[X, Y] | None = Field(None, description="a chromaticity x, y in its place [1]")
         to: WhiteName = Field("D65", description="the white that it gets")
-        to_cct: Temperature | None = Field(None, description="a black body in its place [K]")
-        to_xy: tuple[Coordinate, Coordinate] | None = Field(None, description="a chromaticity x, y in its place [1]")
+        to_cct: Temperature | None = Field(
+            None, description="a black body in its place [K]", json_schema_extra={"differentiable": False}
+        )
+        to_xy: tuple[X, Y] | None = Field(None, description="a chromaticity x, y in its place [1]")
 
         @model_validator(mode="after")
         def _one_of_both(self) -> ChromaticAdaptation.Params:

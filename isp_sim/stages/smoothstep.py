@@ -40,7 +40,7 @@ def smoothstep_inverse(y: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> smoothstep_inverse(torch.tensor([0.15625, 0.5, 1.0])).tolist()
+    >>> smoothstep_inverse(torch.tensor([0.15625, 0.5, 1.0], dtype=torch.float64)).round(decimals=12).tolist()
     [0.25, 0.5, 1.0]
     """
     return blockwise(_backward, y)

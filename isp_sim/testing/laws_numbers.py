@@ -196,6 +196,8 @@ def parameter_gradient(s: Subject) -> str | None:
     for setting in s.settings:
         if not s.stage.is_differentiable(setting.constants) or setting.smallest > SIZES[1]:
             continue
+        if getattr(setting.constants, "mode", None) == "straight_through":  # another function's on purpose
+            continue
         frame = s.frame(setting, KEYS[:1], dtype=torch.float64, inside=True)
         for name, start in s.floating(frame, s.values(setting, KEYS[:1])).items():
             if name in s.model.model_fields and said(s.model.model_fields[name], "differentiable") is False:

@@ -133,7 +133,7 @@ def test_five_mistakes_are_five_messages_with_file_and_line(tmp_path: Path) -> N
         assert numbers == [7, 8, 10, 12, 13]
         assert "did you mean 'shot_read_noise'" in lines[0]
         assert "did you mean 'gains'" in lines[1]
-        assert "colour_matrix would give that" in lines[2]
+        assert "camera_matrix and colour_matrix and primaries would give that" in lines[2]
         assert "130" in lines[3]
         assert "line 2" in lines[4]
     assert not (tmp_path / "out").exists()

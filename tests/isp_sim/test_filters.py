@@ -103,7 +103,8 @@ class TestPieces:
         [lambda x: filters.gaussian(x, torch.tensor([2.0, 3.0])), lambda x: filters.median(x, 5)],
         ids=["gaussian", "median"],
     )
-    def test_strips_give_the_bits_of_the_whole(self, filtered):
+    def test_strips_give_the_bits_of_the_whole(self, filtered, monkeypatch):
+        monkeypatch.setattr(filters, "BLOCK", 1 << 16)
         x = noise(2, 3, 260, 263, dtype=torch.float32)
         assert len(list(filters.strips(x, 12))) > 1
         in_strips = filtered(x)

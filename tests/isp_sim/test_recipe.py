@@ -155,7 +155,7 @@ class TestFaults:
                 "no distribution may stand here",
             ),
             (with_stages("srgb_eotf", "mosaic: {cfa: ''}"), 4, "CFA"),
-            (with_stages("srgb_eotf", "mosaic: {cfa: RCCB}"), 4, "only R, G and B to sample"),
+            (with_stages("srgb_eotf", "mosaic: {cfa: REGB}"), 4, "known filters are R, G, B, C, M, Y, W"),
             (
                 with_stages("srgb_eotf", "mosaic", "demosaic: {method: malvar2014}"),
                 5,
@@ -261,7 +261,10 @@ class TestResolved:
     def test_every_default_is_explicit(self):
         resolved = recipe.parse(GOOD).resolved
         assert resolved["seed"] == 3
-        assert resolved["stages"][3] == {"clip": {"low": 0.0, "high": 1.0}, "id": "clip"}
+        assert resolved["stages"][3] == {
+            "clip": {"low": 0.0, "high": 1.0, "mode": "exact", "softness": 0.02},
+            "id": "clip",
+        }
         assert resolved["stages"][9]["id"] == "clip_2"
         assert resolved["stages"][11]["maybe"]["stages"][0]["jpeg"] == {
             "quality": {"randint": [10, 30]},
