@@ -1,0 +1,32 @@
+"""Colour bias: a black level that is not where the camera says it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor
+
+from isp_sim.degradations.sensor import SensorParams, SensorTerm, dn_scale, site_values
+from isp_sim.frame import Frame
+from isp_sim.randomness import Randomness
+
+Offset = Annotated[float, Field(ge=-1e4, le=1e4)]
+Offsets = tuple[Offset, Offset, Offset, Offset]
+
+
+class ColourBias(SensorTerm):
+    """Adds a constant to each site of the CFA, as a black level that is off does; the dark turns coloured.
+
+    Does not clip. In RGB pictures, and in a CFA other than Bayer's, green takes the mean of its two offsets.
+    """
+
+    source = "Wei et al. 2021 [Wei2021]"
+
+    class Params(SensorParams):
+        offsets: Offsets = Field(
+            (0.0, 0.0, 0.0, 0.0), description="offsets of R, G in R's rows, G in B's rows, and B [DN]"
+        )
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
+        return frame.pixels + site_values(frame, p.offsets) / dn_scale(frame, p.span)

@@ -1,0 +1,99 @@
+"""Read noise: what reading out a pixel adds, normal or with the longer tails of real sensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from isp_sim.degradations.sensor import SensorParams, SensorTerm, dn_scale, joined_sigma
+from isp_sim.frame import Frame
+from isp_sim.randomness import Randomness
+from isp_sim.stage import Result
+
+Scale = Annotated[float, Field(ge=0, le=1e5)]
+"""Standard deviation, or another scale, of a noise [DN]."""
+
+Shape = Annotated[float, Field(ge=-0.4, le=2)]
+"""Shape of the Tukey lambda law; its variance is infinite from -0.5 down."""
+
+NEAR_ZERO: Final = 1e-5
+"""Below this |lambda| the quantile function and the variance are computed by their first two terms."""
+
+
+class ReadNoise(SensorTerm):
+    """Adds independent noise to every sample, whatever the light. Zero mean; does not clip.
+
+    ``gaussian``: normal, `scale` is its standard deviation. ``tukey_lambda``: scale * Q(u) with the quantile function
+    Q(u) = (u^shape - (1 - u)^shape) / shape; at 0 that is the logistic law, at 0.14 nearly the normal one, below that
+    tails are longer. Its standard deviation is `scale` times 1.81 at shape 0 (see `tukey_lambda_sd`).
+    Adds to the map ``sigma``.
+    """
+
+    source = "Wei et al. 2021 [Wei2021]; Hastings et al. 1947 [Hastings1947]"
+
+    class Params(SensorParams):
+        scale: Scale = Field(2.0, description="standard deviation, or scale of the Tukey lambda law [DN]")
+        law: Literal["gaussian", "tukey_lambda"] = Field("gaussian", description="normal, or with tails by `shape`")
+        shape: Shape = Field(0.14, description="lambda of the Tukey lambda law [1]")
+
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
+        shape = p.shape if p.law == "tukey_lambda" else None
+        noise, sd = read_noise(frame, p.scale, shape, rng)
+        scale = dn_scale(frame, p.span)
+        return Result(frame.pixels + noise / scale, maps=joined_sigma(frame, (sd / scale).square()))
+
+
+def read_noise(frame: Frame, scale: Tensor, shape: Tensor | None, rng: Randomness) -> tuple[Tensor, Tensor]:
+    """Noise [DN] for every sample of a frame, and its standard deviation; normal if there is no shape."""
+    if shape is None:
+        return rng.normal(frame.pixels) * scale, scale
+    shape = shape.detach().to("cpu", torch.float64)
+    drawn = tukey_lambda_quantile(rng.quantiles(frame.pixels, purpose="read"), shape).to(frame.pixels)
+    return drawn * scale, scale * tukey_lambda_sd(shape).to(frame.pixels)
+
+
+def tukey_lambda_quantile(u: Tensor, shape: Tensor) -> Tensor:
+    """(u^shape - (1 - u)^shape) / shape for u in [0, 1), float64; log(u / (1 - u)) at shape 0. 0 counts as 2^-54.
+
+    Examples
+    --------
+    >>> tukey_lambda_quantile(torch.tensor([0.5, 0.75], dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    tensor([0.0000, 0.5000], dtype=torch.float64)
+    """
+    below, above = torch.log(u.clamp_min(2.0**-54)), torch.log(1 - u)
+    safe = torch.where(shape.abs() < NEAR_ZERO, 1.0, shape)
+    near_zero = (below - above) + shape * (below * below - above * above) / 2
+    power = (torch.exp(safe * below) - torch.exp(safe * above)) / safe
+    return torch.where(shape.abs() < NEAR_ZERO, near_zero, power)
+
+
+def tukey_lambda_sd(shape: Tensor) -> Tensor:
+    """The standard deviation of the Tukey lambda law of scale 1, for shape > -1/2, float64.
+
+    Notes
+    -----
+    The variance is 2 / shape^2 (1 / (1 + 2 shape) - B(1 + shape, 1 + shape)), written here without the difference of
+    nearly equal numbers: the beta function is exp(d) / (1 + 2 shape) with a small d.
+
+    Examples
+    --------
+    >>> float(tukey_lambda_sd(torch.zeros((), dtype=torch.float64)) ** 2)  # the logistic law, pi^2 / 3
+    3.2898681336964524
+    """
+    values = np.asarray(shape.double().numpy())
+    variance = [tukey_lambda_variance(float(value)) for value in values.reshape(-1)]
+    return torch.from_numpy(np.sqrt(np.array(variance)).reshape(values.shape))
+
+
+def tukey_lambda_variance(shape: float) -> float:
+    """The variance of the Tukey lambda law of scale 1; see `tukey_lambda_sd`."""
+    if abs(shape) < NEAR_ZERO:
+        zeta2, zeta3 = math.pi**2 / 6, 1.2020569031595942
+        return 2 * (zeta2 - 2 * (zeta3 + zeta2) * shape)
+    small = 2 * math.lgamma(1 + shape) - math.lgamma(1 + 2 * shape)
+    return -2 * math.expm1(small) / (shape * shape * (1 + 2 * shape))
