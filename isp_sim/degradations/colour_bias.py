@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor
 
-from isp_sim.degradations.sensor import SensorParams, SensorTerm, dn_scale, site_values
+from isp_sim.cameras.noise import Offsets
+from isp_sim.degradations.sensor import SensorTerm, dn_scale, site_values
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
-
-Offset = Annotated[float, Field(ge=-1e4, le=1e4)]
-Offsets = tuple[Offset, Offset, Offset, Offset]
 
 
 class ColourBias(SensorTerm):
@@ -23,7 +21,7 @@ class ColourBias(SensorTerm):
 
     source = "Wei et al. 2021 [Wei2021]"
 
-    class Params(SensorParams):
+    class Params(SensorTerm.Params):
         offsets: Offsets = Field(
             (0.0, 0.0, 0.0, 0.0), description="offsets of R, G in R's rows, G in B's rows, and B [DN]"
         )

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from isp_sim.degradations.sensor import GAIN, Gain, SensorParams, SensorTerm, counting_noise, dn_scale, joined_sigma
+from isp_sim.degradations.sensor import GAIN, Gain, SensorTerm, counting_noise, dn_scale, joined_sigma
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.stage import Result
@@ -24,7 +24,7 @@ class DarkCurrent(SensorTerm):
 
     source = "Janesick 2007 [Janesick2007]; EMVA 1288 release 4.0 [EMVA1288]"
 
-    class Params(SensorParams):
+    class Params(SensorTerm.Params):
         gain: Gain = Field(1.0, description=GAIN)
         rate: float = Field(0.1, ge=0, le=1e5, description="dark current at the reference temperature [e-/s]")
         exposure_time: float | None = Field(None, ge=0, le=1e5, description="exposure [s]; the capture's if none")

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from isp_sim.degradations.read_noise import Scale
-from isp_sim.degradations.sensor import SENSOR, SensorName, SensorParams, SensorTerm, dn_scale, light
+from isp_sim.degradations.sensor import SENSOR, SensorName, SensorTerm, dn_scale, light
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 
@@ -22,17 +22,22 @@ class FixedPattern(SensorTerm):
 
     source = "EMVA 1288 release 4.0 [EMVA1288]"
 
-    class Params(SensorParams):
+    class Params(SensorTerm.Params):
         sensor: SensorName = Field("sensor", examples=["another sensor"], description=SENSOR)
         dsnu: Scale = Field(1.0, description="standard deviation of the offsets [DN]")
         prnu: float = Field(0.005, ge=0, le=0.3, description="standard deviation of the gains [fraction]")
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        scale = dn_scale(frame, p.span)
-        return frame.pixels + fixed_pattern(frame, light(frame, scale), p.dsnu, p.prnu, rng.fixed(p.sensor)) / scale
+        scale, fixed = dn_scale(frame, p.span), rng.fixed(p.sensor)
+        added = light(frame, scale) * own_gains(frame, p.prnu, fixed) + own_offsets(frame, p.dsnu, fixed)
+        return frame.pixels + added / scale
 
 
-def fixed_pattern(frame: Frame, level: Tensor, dsnu: Tensor, prnu: Tensor, rng: Randomness) -> Tensor:
-    """What the pattern adds [DN] to a signal above black [DN]. `rng` is that of the sensor."""
-    gains, offsets = (rng.normal(frame.pixels, purpose=purpose) for purpose in ("prnu", "dsnu"))
-    return level * (prnu * gains).clamp_min(-1) + dsnu * offsets
+def own_gains(frame: Frame, prnu: Tensor, rng: Randomness) -> Tensor:
+    """How much each pixel of a sensor gains more than 1; `rng` is the sensor's. No pixel gains less than 0."""
+    return (rng.normal(frame.pixels, purpose="prnu") * prnu).clamp_min(-1)
+
+
+def own_offsets(frame: Frame, dsnu: Tensor, rng: Randomness) -> Tensor:
+    """Each pixel's own offset [DN]; `rng` is the sensor's."""
+    return rng.normal(frame.pixels, purpose="dsnu") * dsnu

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from isp_sim.degradations.sensor import GAIN, Gain, SensorParams, SensorTerm, dn_scale
+from isp_sim.degradations.sensor import GAIN, Gain, SensorTerm, dn_scale
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.stage import Result
@@ -22,7 +22,7 @@ class FullWell(SensorTerm):
 
     source = "Janesick 2007 [Janesick2007]"
 
-    class Params(SensorParams):
+    class Params(SensorTerm.Params):
         gain: Gain = Field(1.0, description=GAIN)
         capacity: float = Field(15000.0, ge=1, le=1e7, description="full-well capacity [e-]")
 

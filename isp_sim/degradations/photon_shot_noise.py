@@ -9,7 +9,6 @@ from pydantic import Field
 from isp_sim.degradations.sensor import (
     GAIN,
     Gain,
-    SensorParams,
     SensorTerm,
     counting_noise,
     dn_scale,
@@ -29,12 +28,13 @@ class PhotonShotNoise(SensorTerm):
 
     source = "Janesick 2007 [Janesick2007]"
 
-    class Params(SensorParams):
+    class Params(SensorTerm.Params):
         gain: Gain = Field(1.0, description=GAIN)
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
         scale = dn_scale(frame, p.span)
-        electrons = light(frame, scale) / p.gain
+        # in float64: where there are many electrons, float32 does not tell one from the next
+        electrons = light(frame, scale).double() / p.gain.double()
+        noise, electrons = (x.to(frame.pixels) for x in (counting_noise(electrons, rng, "photons"), electrons))
         unit = p.gain / scale
-        noise = counting_noise(electrons, rng, "photons") * unit
-        return Result(frame.pixels + noise, maps=joined_sigma(frame, electrons.clamp_min(0) * unit * unit))
+        return Result(frame.pixels + noise * unit, maps=joined_sigma(frame, electrons.clamp_min(0) * unit * unit))

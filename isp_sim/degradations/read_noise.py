@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from isp_sim.degradations.sensor import SensorParams, SensorTerm, dn_scale, joined_sigma
+from isp_sim.cameras.noise import NEAR_ZERO, Shape, tukey_lambda_variance
+from isp_sim.degradations.sensor import SensorTerm, dn_scale, joined_sigma
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.stage import Result
 
 Scale = Annotated[float, Field(ge=0, le=1e5)]
 """Standard deviation, or another scale, of a noise [DN]."""
-
-Shape = Annotated[float, Field(ge=-0.4, le=2)]
-"""Shape of the Tukey lambda law; its variance is infinite from -0.5 down."""
-
-NEAR_ZERO: Final = 1e-5
-"""Below this |lambda| the quantile function and the variance are computed by their first two terms."""
 
 
 class ReadNoise(SensorTerm):
@@ -36,25 +29,26 @@ class ReadNoise(SensorTerm):
 
     source = "Wei et al. 2021 [Wei2021]; Hastings et al. 1947 [Hastings1947]"
 
-    class Params(SensorParams):
+    class Params(SensorTerm.Params):
         scale: Scale = Field(2.0, description="standard deviation, or scale of the Tukey lambda law [DN]")
         law: Literal["gaussian", "tukey_lambda"] = Field("gaussian", description="normal, or with tails by `shape`")
         shape: Shape = Field(0.14, description="lambda of the Tukey lambda law [1]")
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
         shape = p.shape if p.law == "tukey_lambda" else None
-        noise, sd = read_noise(frame, p.scale, shape, rng)
+        noise = read_noise(frame, p.scale, shape, rng)
+        sd = p.scale if shape is None else p.scale * tukey_lambda_sd(shape).to(p.scale)
         scale = dn_scale(frame, p.span)
         return Result(frame.pixels + noise / scale, maps=joined_sigma(frame, (sd / scale).square()))
 
 
-def read_noise(frame: Frame, scale: Tensor, shape: Tensor | None, rng: Randomness) -> tuple[Tensor, Tensor]:
-    """Noise [DN] for every sample of a frame, and its standard deviation; normal if there is no shape."""
+def read_noise(frame: Frame, scale: Tensor, shape: Tensor | None, rng: Randomness) -> Tensor:
+    """Noise [DN] for every sample of a frame; normal if there is no shape."""
     if shape is None:
-        return rng.normal(frame.pixels) * scale, scale
-    shape = shape.detach().to("cpu", torch.float64)
-    drawn = tukey_lambda_quantile(rng.quantiles(frame.pixels, purpose="read"), shape).to(frame.pixels)
-    return drawn * scale, scale * tukey_lambda_sd(shape).to(frame.pixels)
+        return rng.normal(frame.pixels) * scale
+    uniform = rng.quantiles(frame.pixels, purpose="read")
+    drawn = tukey_lambda_quantile(uniform, shape.detach().to("cpu", torch.float64))
+    return drawn.to(frame.pixels) * scale
 
 
 def tukey_lambda_quantile(u: Tensor, shape: Tensor) -> Tensor:
@@ -73,27 +67,7 @@ def tukey_lambda_quantile(u: Tensor, shape: Tensor) -> Tensor:
 
 
 def tukey_lambda_sd(shape: Tensor) -> Tensor:
-    """The standard deviation of the Tukey lambda law of scale 1, for shape > -1/2, float64.
-
-    Notes
-    -----
-    The variance is 2 / shape^2 (1 / (1 + 2 shape) - B(1 + shape, 1 + shape)), written here without the difference of
-    nearly equal numbers: the beta function is exp(d) / (1 + 2 shape) with a small d.
-
-    Examples
-    --------
-    >>> float(tukey_lambda_sd(torch.zeros((), dtype=torch.float64)) ** 2)  # the logistic law, pi^2 / 3
-    3.2898681336964524
-    """
-    values = np.asarray(shape.double().numpy())
-    variance = [tukey_lambda_variance(float(value)) for value in values.reshape(-1)]
-    return torch.from_numpy(np.sqrt(np.array(variance)).reshape(values.shape))
-
-
-def tukey_lambda_variance(shape: float) -> float:
-    """The variance of the Tukey lambda law of scale 1; see `tukey_lambda_sd`."""
-    if abs(shape) < NEAR_ZERO:
-        zeta2, zeta3 = math.pi**2 / 6, 1.2020569031595942
-        return 2 * (zeta2 - 2 * (zeta3 + zeta2) * shape)
-    small = 2 * math.lgamma(1 + shape) - math.lgamma(1 + 2 * shape)
-    return -2 * math.expm1(small) / (shape * shape * (1 + 2 * shape))
+    """The standard deviation of the Tukey lambda law of scale 1, for shapes above -1/2, on the CPU in float64."""
+    values = shape.double().reshape(-1).tolist()
+    variance = torch.tensor([tukey_lambda_variance(value) for value in values], dtype=torch.float64)
+    return torch.sqrt(variance).reshape(shape.shape)

@@ -18,21 +18,13 @@ from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal, cfa_rows
 from isp_sim.stage import Degradation
 
-Gain = Annotated[float, Field(ge=1e-4, le=1e4)]
+Gain = Annotated[float, Field(ge=1e-4, le=1e3)]
 """System gain K [DN/e-]."""
 
 GAIN: Final = "system gain K [DN/e-]"
 SENSOR: Final = "name of the sensor; what is fixed to it is the same in all its pictures of one size"
 
 SensorName = Annotated[str, Structural, Field(min_length=1, max_length=200)]
-
-
-class SensorParams(StageParams):
-    """The scale of pixels in [0, 1]. Digital numbers have theirs in the capture."""
-
-    span: float | None = Field(
-        None, ge=1, le=1e6, description="white level less black level, for pixels in [0, 1] [DN]; the capture's if none"
-    )
 
 
 class SensorTerm(Degradation):
@@ -44,7 +36,13 @@ class SensorTerm(Degradation):
     needs = Signal.where(layout=("mosaic", "rgb"), transfer="linear")
     halo = 0
 
-    Params = SensorParams
+    class Params(StageParams):
+        span: float | None = Field(
+            None,
+            ge=1,
+            le=1e6,
+            description="white level less black level, for pixels in [0, 1] [DN]; the capture's if not given",
+        )
 
     def facts_read(self, p: Any) -> tuple[str, ...]:
         return ("black_level", "white_level") if p.span is None else ()

@@ -8,11 +8,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from isp_sim import registry
 from isp_sim.cameras import profile as cameras
+from isp_sim.cameras.illuminant import D65, adaptation, mixture, white
+from isp_sim.cameras.noise import ISO, noise_profile_of
+from isp_sim.cameras.profile import NoiseLaws
 from isp_sim.frame import Frame
 from isp_sim.parameters import Parameters, StageParams, Static
 from isp_sim.randomness import Randomness
@@ -40,12 +44,18 @@ class Unprocess(Stage):
             min_length=1,
             description="the stages that made the photo, first to last",
         )
+        iso: ISO | None = Field(None, examples=[200.0], description="ISO speed [1]; the profile's law if not given")
 
         @field_validator("profile")
         @classmethod
         def _known(cls, name: str) -> str:
-            cameras.load(name)
+            cameras.load(name).state_at(None)
             return name
+
+        @model_validator(mode="after")
+        def _known_speed(self) -> Unprocess.Params:
+            cameras.load(self.profile).check_iso(self.iso)
+            return self
 
         @field_validator("develop")
         @classmethod
@@ -77,7 +87,13 @@ class Unprocess(Stage):
 
     def facts_written(self, p: Any) -> tuple[str, ...]:
         facts = tuple(fact for name in p.develop for fact in _stage(name).facts_read(_stage(name).Params()))
-        return (*facts, "noise_profile") if cameras.load(p.profile).has_noise else facts
+        profile = cameras.load(p.profile)
+        constants: Any = profile.state_at(p.iso).constants
+        return (
+            *facts,
+            *(("iso",) if constants.iso is not None else ()),
+            *(("noise_profile",) if _has_noise(profile, constants) else ()),
+        )
 
     def remarks(self, p: Any, later: Sequence[str]) -> list[str]:
         missing = [name for name in p.develop if name not in later]
@@ -87,10 +103,16 @@ class Unprocess(Stage):
         return remarks
 
     def further(self, values: Mapping[str, Any]) -> Parameters:
-        return cameras.load(values["profile"]).state
+        return cameras.load(values["profile"]).state_at(values["iso"])
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
-        capture = frame.capture.with_facts(camera_facts(p))
+        facts = camera_facts(p)
+        profile = cameras.load(p.profile)
+        if p.iso is not None:
+            facts["iso"] = p.iso
+            if profile.noise is not None:
+                facts["noise_profile"] = noise_profile(profile.noise, p.iso)
+        capture = frame.capture.with_facts(facts)
         saturated = (frame.pixels >= 1).any(dim=1, keepdim=True)
         undone = replace(frame, capture=capture)
         for name in reversed(p.develop):
@@ -102,15 +124,42 @@ class Unprocess(Stage):
 
 def camera_facts(p: Any) -> dict[str, Tensor]:
     """The capture facts of a drawn camera state (see `isp_sim.cameras.profile.CameraState`)."""
-    mix = p.mix[:, :, 0, 0].to("cpu", torch.float64).numpy()
-    matrices = np.einsum("bk,kij->bij", mix / mix.sum(axis=1, keepdims=True), np.asarray(p.xyz_to_camera))
-    ccm = np.stack([ccm_from_xyz_to_camera(matrix) for matrix in matrices])
+    if p.illuminants is None:
+        mix = p.mix[:, :, 0, 0].to("cpu", torch.float64).numpy()
+        matrices = np.einsum("bk,kij->bij", mix / mix.sum(axis=1, keepdims=True), np.asarray(p.xyz_to_camera))
+        ccm = np.stack([ccm_from_xyz_to_camera(matrix) for matrix in matrices])
+        gains = p.wb_gains
+    else:
+        lit = [_lit(p, float(t)) for t in p.temperature.flatten().to("cpu", torch.float64)]
+        ccm = np.stack([matrix for matrix, _ in lit])
+        own = np.stack([gains for _, gains in lit]).reshape(-1, 3, 1, 1)
+        gains = torch.from_numpy(own).to(p.temperature) if p.wb_gains is None else p.wb_gains
     return {
-        "wb_gains": p.wb_gains / p.wb_gains.amin(dim=1, keepdim=True),
-        "ccm": torch.from_numpy(ccm).to(p.wb_gains),
+        "wb_gains": gains / gains.amin(dim=1, keepdim=True),
+        "ccm": torch.from_numpy(ccm).to(gains),
         "tone_curve": p.tone_curve,
         "noise_profile": torch.stack([p.shot[:, :, 0, 0], p.read[:, :, 0, 0]], dim=-1),
     }
+
+
+def _lit(p: Any, temperature: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The colour matrix and the gains under a light: the camera's matrix there, its colours adapted to sRGB's white."""
+    weights = mixture(p.illuminants, temperature)
+    matrix = np.einsum("k,kij->ij", weights, np.asarray(p.xyz_to_camera))
+    light = white(temperature)
+    return ccm_from_xyz_to_camera(matrix @ adaptation(D65, light)), 1 / (matrix @ light)
+
+
+def noise_profile(law: NoiseLaws, iso: Tensor) -> Tensor:
+    """DNG's NoiseProfile (B, n, 2) of a noise law at ISO speeds (B, 1, 1, 1): its middle, without scatter."""
+    found = [noise_profile_of(law.at(float(speed)), law.dn) for speed in iso.flatten()]
+    planes = max(len(profile) for profile in found)
+    return torch.tensor([p if len(p) == planes else p * planes for p in found]).to(iso)
+
+
+def _has_noise(profile: cameras.Profile, constants: Any) -> bool:
+    """Whether its NoiseProfile is known: that of a noise law at an ISO speed only."""
+    return profile.has_noise if profile.noise is None else constants.iso is not None
 
 
 def _stage(name: str) -> Stage:

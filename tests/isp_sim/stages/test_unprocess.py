@@ -120,6 +120,7 @@ class TestState:
             wb_gains=torch.tensor([[4.0, 2.0, 3.0], [1.0, 0.5, 0.25]]).reshape(2, 3, 1, 1),
             mix=torch.ones(2, 1, 1, 1),
             xyz_to_camera=(((1.0, -0.3, -0.2), (-0.5, 1.4, 0.1), (-0.1, 0.2, 0.6)),),
+            illuminants=None,
             tone_curve=torch.tensor([[[0.0, 0.0], [1.0, 1.0]]] * 2),
             shot=torch.zeros(2, 1, 1, 1),
             read=torch.zeros(2, 1, 1, 1),
