@@ -18,7 +18,7 @@ from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal, cfa_rows
 from isp_sim.stage import Degradation
 
-Gain = Annotated[float, Field(ge=1e-4, le=1e3)]
+Gain = Annotated[float, Field(ge=1e-3, le=1e3)]
 """System gain K [DN/e-]."""
 
 GAIN: Final = "system gain K [DN/e-]"

@@ -78,7 +78,7 @@ class SensorNoise(SensorTerm):
         )
         scatter: bool = Field(True, description="whether cameras scatter about the law of the profile")
         ratio: float = Field(
-            1.0, ge=1, le=1e4, description="how much darker the scene is taken, then amplified [factor]"
+            1.0, ge=1, le=1e4, examples=[1.0, 30.0], description="how much darker the scene is, then amplified [factor]"
         )
         gain: Gain | None = Field(None, description=f"{GAIN}; the profile's, or 1")
         photons: Literal["poisson", "gaussian"] = Field("poisson", description="law of the shot noise")
