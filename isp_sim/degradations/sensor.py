@@ -87,6 +87,8 @@ def counting_noise(mean: Tensor, rng: Randomness, purpose: str, shape: tuple[int
     Drawn by the quantile function, on the CPU in float64: a mean that differs in its last bit moves one count.
     """
     size = tuple(mean.shape[1:] if shape is None else shape)
+    if not bool((mean > 0).any()):
+        return mean.new_zeros((mean.shape[0], *size))
     uniform = rng.quantiles(mean, size, purpose).numpy()
     expected: NDArray[np.float64] = mean.detach().clamp_min(0).to("cpu", torch.float64).numpy()
     return torch.from_numpy(poisson_quantile(uniform, expected) - expected).to(mean)
