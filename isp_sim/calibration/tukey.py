@@ -77,7 +77,7 @@ def fit(samples: Floats, rounding: float = 1.0) -> Fit:
 def _straightness(means: Floats, positions: Floats, weights: Floats, shape: float, rounding: float) -> Fit:
     """How well the means follow the quantiles of a shape, with the scale at which the plot has slope 1."""
     spread = float(np.quantile(means, 0.75) - np.quantile(means, 0.25))
-    below, above = quantile(np.array([0.25, 0.75]), shape)
+    below, above = quantile(np.array([0.25, 0.75]), shape).tolist()
     scale = float(np.sqrt(max(spread**2 - rounding**2 / 4, 0.01 * spread**2)) / (above - below))
     correlation = 0.0
     for _ in range(6):

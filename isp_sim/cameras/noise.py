@@ -26,7 +26,7 @@ ROUNDING: Final = 1 / 12
 """Variance of rounding to whole DN [DN^2]."""
 
 NEAR_ZERO: Final = 1e-5
-"""Below this |lambda|, the Tukey lambda law is computed by its first two terms."""
+"""Below this |lambda|, the Tukey lambda law is computed by its first terms."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ def tukey_lambda_quantile(u: Tensor, shape: Tensor) -> Tensor:
     """
     below, above = torch.log(u.clamp_min(2.0**-54)), torch.log(1 - u)
     safe = torch.where(shape.abs() < NEAR_ZERO, 1.0, shape)
-    near_zero = (below - above) + shape * (below * below - above * above) / 2
+    squares, cubes = below * below - above * above, below * below * below - above * above * above
+    near_zero = (below - above) + shape * squares / 2 + shape * shape * cubes / 6
     power = (torch.exp(safe * below) - torch.exp(safe * above)) / safe
     return torch.where(shape.abs() < NEAR_ZERO, near_zero, power)
 
