@@ -346,10 +346,9 @@ def read_noise_law(data: Any) -> tuple[LogLinear | Points | NoiseProfiles | None
     try:
         return _NOISE.validate_python(_tuples(data)), []
     except ValidationError as error:
-        laws = ("log_linear", "points", "noise_profile")
         faults: list[tuple[Path, str]] = []
         for item in error.errors():
-            path = tuple(step for step in item["loc"] if step not in laws)
+            path = item["loc"][1:]  # the first step is the law's own name
             text = item["msg"].removeprefix("Value error, ")
             faults.append((path, f"{'.'.join(map(str, ('noise', *path)))}: {text}"))
         return None, faults

@@ -154,7 +154,7 @@ def noise_profile(law: NoiseLaws, iso: Tensor) -> Tensor:
     """DNG's NoiseProfile (B, n, 2) of a noise law at ISO speeds (B, 1, 1, 1): its middle, without scatter."""
     found = [noise_profile_of(law.at(float(speed)), law.dn) for speed in iso.flatten()]
     planes = max(len(profile) for profile in found)
-    return torch.tensor([p if len(p) == planes else p * planes for p in found]).to(iso)
+    return torch.tensor([p if len(p) == planes else p * planes for p in found], dtype=torch.float64).to(iso)
 
 
 def _has_noise(profile: cameras.Profile, constants: Any) -> bool:

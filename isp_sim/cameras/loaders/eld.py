@@ -134,6 +134,12 @@ def _array(*_: object) -> _Array:
     return _Array()
 
 
+def _from_buffer(data: Any, dtype: _DType, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", data))
+    return array
+
+
 def _scalar(dtype: _DType, data: Any) -> Any:
     return dtype.numbers(_encoded(data)).tolist()[0]
 
@@ -151,6 +157,7 @@ _STAND_INS: Final[dict[tuple[str, str], Any]] = {
         for core in ("core", "_core")
         for name, stand_in in (("_reconstruct", _array), ("scalar", _scalar))
     },
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
 }
 """All that a pickle may name here, and what stands in its place."""
 

@@ -16,6 +16,9 @@ EXIF_TEMPERATURES: Final = {
 }
 """Correlated colour temperature [K] of EXIF's light sources, by their number."""
 
+D65: Final = 21
+"""EXIF's number of CIE illuminant D65."""
+
 CFA_PHOTOMETRIC: Final = 32803
 
 
@@ -85,9 +88,11 @@ def _from_tags(path: Path, tags: Any, samples: Any) -> dict[str, Any]:
         document["white_level"] = max(white)
     found = []
     for i in (1, 2):
-        matrix, light = values(f"ColorMatrix{i}"), tags.valueof(f"CalibrationIlluminant{i}")
-        if matrix is not None and len(matrix) == 9 and int(light or 0) in EXIF_TEMPERATURES:
-            found.append((float(EXIF_TEMPERATURES[int(light)]), [matrix[0:3], matrix[3:6], matrix[6:9]]))
+        matrix, light = values(f"ColorMatrix{i}"), int(tags.valueof(f"CalibrationIlluminant{i}") or 0)
+        if matrix is not None and len(matrix) == 9 and (i == 1 or light in EXIF_TEMPERATURES):
+            # a converter that names no light has the one matrix that is usual, that for daylight
+            temperature = float(EXIF_TEMPERATURES.get(light, EXIF_TEMPERATURES[D65]))
+            found.append((temperature, [matrix[0:3], matrix[3:6], matrix[6:9]]))
     if found:
         found.sort(key=lambda entry: entry[0])
         temperatures = [temperature for temperature, _ in found]

@@ -37,9 +37,9 @@ def test_each_site_has_its_own_wherever_the_phase_puts_it(tools, flat, cfa):
 @given(st.integers(0, 3), st.integers(0, 3))
 def test_commutes_with_a_crop(tools, top, left):
     frame = tools.picture(mosaic("RGGB"), size=(12, 12))
-    bias = {"colour_bias": {"span": SPAN, "offsets": OFFSETS}}
-    cut = {"crop": {"y": top, "x": left, "height": 8, "width": 8}}
-    tools.assert_same_frame(tools.run_chain([bias, cut], frame), tools.run_chain([cut, bias], frame))
+    biased = tools.run_stage("colour_bias", frame, {"span": SPAN, "offsets": OFFSETS}).crop(top, left, 8, 8)
+    cut = tools.run_stage("colour_bias", frame.crop(top, left, 8, 8), {"span": SPAN, "offsets": OFFSETS})
+    tools.assert_same_frame(biased, cut)
 
 
 def test_other_layouts_take_the_mean_green(tools, flat):
