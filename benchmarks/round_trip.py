@@ -17,7 +17,7 @@ import torch
 from report import arguments, at_least, publish
 
 from isp_sim import recipe as recipes
-from isp_sim.cameras.profile import names
+from isp_sim.cameras.profile import load, shipped
 from isp_sim.formats.images import Images
 from isp_sim.formats.reader import InputFault, Item, Reader
 from isp_sim.formats.samples import Samples
@@ -31,7 +31,8 @@ def pipelines() -> dict[str, Pipeline]:
     """There and back for each camera profile that comes with the program."""
     chain = "".join(f"  - {name}\n" for name in DEVELOP)
     text = "version: 1\nstages:\n  - unprocess: {{profile: {profile}, develop: [{develop}]}}\n" + chain
-    return {name: recipes.parse(text.format(profile=name, develop=", ".join(DEVELOP))).pipeline for name in names()}
+    names = [name for name in shipped() if load(name).state is not None]
+    return {name: recipes.parse(text.format(profile=name, develop=", ".join(DEVELOP))).pipeline for name in names}
 
 
 def measure(reader: Reader, item: Item, profile: str, pipeline: Pipeline, draws: int) -> dict[str, Any]:

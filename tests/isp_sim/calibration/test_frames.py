@@ -73,11 +73,11 @@ def test_one_speed(folders, tmp_path):
 def test_another_phase_is_cut_to_the_same(folders, tmp_path):
     from isp_sim.calibration.frames import read
 
-    dn = np.arange(36.0).reshape(6, 6) + 1000
+    dn = np.arange(64.0 * 64).reshape(64, 64) + 1000
     write(tmp_path / "a.dng", dn, cfa="GBRG")
     found = read([tmp_path / "a.dng"])
     assert found.cfa == "GBRG"
-    np.testing.assert_array_equal(found.pixels[0], dn[1:5])
+    np.testing.assert_array_equal(found.pixels[0], dn[1:63])
 
 
 class TestMistakes:
