@@ -34,6 +34,7 @@ def draw(calibrations: Sequence[Calibration], path: Path) -> None:
         for site, colour, name in zip(c.transfer, COLOURS, SITES, strict=True):
             transfer.plot(site.means[site.used], site.variances[site.used], "o", ms=4, color=colour, label=name)
             transfer.plot(site.means[~site.used], site.variances[~site.used], "x", ms=5, color=colour)
+        transfer.plot([], [], "kx", ms=5, label="near white, not used")
         most = max(float(site.means.max()) for site in c.transfer)
         x = np.array([0.0, most])
         dark = float(np.mean([site.dark_variance.value for site in c.transfer]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isp_sim.cameras.noise import NEAR_ZERO
+from isp_sim.cameras.noise import NEAR_ZERO, tukey_lambda_variance
 
 Floats = NDArray[np.float64]
 
@@ -76,19 +77,19 @@ def fit(samples: Floats, rounding: float = 1.0) -> Fit:
 
 def _straightness(means: Floats, positions: Floats, weights: Floats, shape: float, rounding: float) -> Fit:
     """How well the means follow the quantiles of a shape, with the scale at which the plot has slope 1."""
-    spread = float(np.quantile(means, 0.75) - np.quantile(means, 0.25))
-    below, above = quantile(np.array([0.25, 0.75]), shape).tolist()
-    scale = float(np.sqrt(max(spread**2 - rounding**2 / 4, 0.01 * spread**2)) / (above - below))
+    uniform = rounding**2 / 12
+    x = means - weights @ means
+    xx = float(weights @ (x * x))
+    scale = math.sqrt(max(xx - uniform, 0.01 * xx) / tukey_lambda_variance(shape))
     correlation = 0.0
-    for _ in range(6):
+    for _ in range(12):
         theory = rounded_quantile(positions, shape, scale, rounding)
-        x, y = means - weights @ means, theory - weights @ theory
-        xx, yy, xy = weights @ (x * x), weights @ (y * y), weights @ (x * y)
-        correlation = float(xy / np.sqrt(xx * yy))
+        y = theory - weights @ theory
+        yy, xy = float(weights @ (y * y)), float(weights @ (x * y))
+        correlation = xy / math.sqrt(xx * yy)
         slope = xy / yy
         # what the slope says of the sum of both laws, for the law without the rounding
-        uniform = rounding**2 / 12
-        scale *= float(np.sqrt(max((slope * slope * yy - uniform) / max(yy - uniform, 1e-12), 1e-4)))
+        scale *= math.sqrt(max((slope * slope * yy - uniform) / max(yy - uniform, 1e-12), 1e-4))
         if abs(slope - 1) < 1e-6:
             break
     return Fit(shape, scale, correlation)
