@@ -247,7 +247,7 @@ def _below(name: str) -> Path:
         inside = False
     if not inside:
         raise ProfileFault(
-            f"camera profile {name!r}: a path must be relative and lead to a file below the working directory; "
+            f"unknown camera profile {name!r}: a path must be relative and lead to a file below the working directory; "
             f"profiles in {own_folder()} are found by their name"
         )
     return found

@@ -44,6 +44,14 @@ class Raw(Reader):
         orient: bool = Field(
             False, description="turn the picture upright, CFA and all; otherwise rows stay the sensor's rows"
         )
+        noise_profile: bool = Field(
+            False, description="take a DNG's NoiseProfile into the capture; a file without one is refused"
+        )
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        if params.noise_profile:
+            self.facts = self.facts | {"noise_profile"}
 
     def read(self, item: Item) -> Reading:
         import rawpy
@@ -103,6 +111,8 @@ class Raw(Reader):
                 "ccm": torch.from_numpy(_matrix(raw, notes)),
             }
         )
+        if self.params.noise_profile:
+            capture = capture.with_facts({"noise_profile": _noise_profile(dng)})
         signal = replace(signal, bit_depth=int(raw.white_level).bit_length())
         # LibRaw's memory ends with `raw`, so this must be a copy.
         frame = Frame(torch.from_numpy(planes.astype(np.float32))[None], signal, capture, (item.key,))
@@ -153,7 +163,7 @@ def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
 
 
 def _dng(source: BinaryIO) -> dict[str, Any]:
-    """What LibRaw does not tell of a DNG: the pattern of its black level, and where that begins. Else empty.
+    """What LibRaw does not tell of a DNG: its noise, the pattern of its black level, where that begins. Else empty.
 
     Raises
     ------
@@ -171,7 +181,11 @@ def _dng(source: BinaryIO) -> dict[str, Any]:
                     raise InputFault("a TIFF that does not say which camera or CFA it comes from")
                 return {}
             samples = [page for page in pages if page.photometric in _SAMPLES and not page.subfiletype]
-            return _levels(max(samples, key=lambda page: page.size), file.filehandle.size) if samples else {}
+            if not samples:
+                return {}
+            main = max(samples, key=lambda page: page.size)
+            noise = main.tags.valueof("NoiseProfile") or pages[0].tags.valueof("NoiseProfile")
+            return {**_levels(main, file.filehandle.size), "noise": noise}
     except InputFault:
         raise
     except Exception:  # noqa: BLE001  no TIFF, or a strange one: LibRaw may read it all the same
@@ -195,6 +209,14 @@ def _levels(page: Any, size: int) -> dict[str, Any]:
     if black.dtype in (5, 10):
         values = values[::2] / values[1::2]
     return {"black": values.reshape(dim), "origin": page.tags.valueof("ActiveArea", (0, 0))[:2]}
+
+
+def _noise_profile(dng: dict[str, Any]) -> torch.Tensor:
+    """DNG's NoiseProfile (1, n, 2), for all colours or for R, G and B."""
+    values = np.asarray(dng.get("noise") or (), dtype=np.float64)
+    if values.size not in (2, 6) or not np.all(np.isfinite(values)):
+        raise InputFault(f"no NoiseProfile of one or three colours; it holds {values.size} numbers for it")
+    return torch.from_numpy(values.reshape(1, -1, 2).clip(min=0).astype(np.float32))
 
 
 def _gains(raw: Any, notes: list[str]) -> Floats:
