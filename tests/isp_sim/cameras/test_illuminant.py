@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from isp_sim.cameras import profile
 from isp_sim.cameras.illuminant import D65, adaptation, mixture, white
 from isp_sim.signal import Signal
+from isp_sim.stages.colour_matrix import XYZ_FROM_SRGB
 
 
 def chromaticity(xyz):
@@ -85,3 +86,18 @@ def test_a_neutral_surface_is_developed_grey_under_any_light(tools, name):
     order = np.argsort(temperatures)
     red_over_blue = (gains[:, 0] / gains[:, 2])[order]
     assert (np.diff(red_over_blue) > 0).all()  # bluer light needs more red
+
+
+def test_a_camera_that_sees_xyz_sees_colours_adapted_to_the_light(tools, tmp_path, monkeypatch):
+    """Its matrix is the identity, so its raw pixels are the XYZ of sRGB's colours as they look under tungsten."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "eye.yaml").write_text(
+        "name: eye\ndescription: b\nsource: c\nlicence: d\nilluminants: [2856.0]\ntemperature: 2856.0\n"
+        "xyz_to_camera: [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]\n"
+    )
+    frame = tools.picture(Signal(transfer="linear"), batch=1, size=(5, 5), dtype=torch.float64)
+    develop = ["white_balance", "colour_matrix"]
+    raw = tools.run_stage("unprocess", frame, {"profile": "eye.yaml", "develop": develop}).pixels[0].flatten(1).numpy()
+    seen = adaptation(D65, white(2856)) @ XYZ_FROM_SRGB @ frame.pixels[0].flatten(1).numpy()
+    ratio = raw / seen
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
