@@ -8,10 +8,11 @@ SOURCES := pyproject.toml constraints.txt $(PLUGINS)
 # several processes of several threads each share the cores in `test`: waiting threads must not spin
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test check bench clean help
+.PHONY: demo demo-learn test check bench clean help
 
 help:
 	@echo "make demo   render the sample photos; prints where the pictures are"
+	@echo "make demo-learn  train the smallest recipe; prints where the report is"
 	@echo "make test   run the tests"
 	@echo "make check  lint, types, import contracts"
 	@echo "make bench  accuracy beside peers; needs ISP_SIM_DATA, a folder of test data"
@@ -34,6 +35,16 @@ demo: .venv/.run-stamp
 	@echo "pictures:       $(CURDIR)/out/demo"
 	@echo "every stage:    $(CURDIR)/out/demo/stages"
 	@echo "contact sheet:  $(CURDIR)/out/demo-preview.png"
+
+.venv/.learn-stamp: .venv/.run-stamp
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[learn]'
+	touch $@
+
+demo-learn: .venv/.learn-stamp
+	rm -rf out/learn_quickstart
+	$(BIN)/dirlearn run recipes/learn_quickstart.yaml
+	@echo
+	@echo "report:  $(CURDIR)/out/learn_quickstart/report.html"
 
 test: .venv/.dev-stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal isp_sim dirlearn tests $(PLUGINS:%/pyproject.toml=%/tests)

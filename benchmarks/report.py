@@ -17,7 +17,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("isp-sim", "torch", "numpy", "scipy", "pillow", "imagecodecs", "rawpy", "scikit-image")
-PEERS = ("colour-demosaicing", "opencv-python-headless")
+PEERS = ("colour-demosaicing", "opencv-python-headless", "kornia")
 
 
 @dataclass(frozen=True)

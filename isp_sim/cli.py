@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from isp_sim.ledger import Entry
     from isp_sim.recipe import Recipe
+    from isp_sim.render.invert import Inversion
     from isp_sim.render.job import Summary
 
 app = typer.Typer(
@@ -45,6 +47,15 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+class Form(StrEnum):
+    """Kinds of files that pictures are written to."""
+
+    png = "png"
+    tiff = "tiff"
+    npy = "npy"
+    dng = "dng"
+
+
 def main() -> None:
     """Entry point of ``isp-sim``."""
     app()
@@ -72,6 +83,7 @@ def _explain_error(error: Exception) -> None:
     from isp_sim.formats.reader import InputFault
     from isp_sim.recipe import RecipeError
     from isp_sim.registry import BrokenPlugin, UnknownPlugin
+    from isp_sim.render.invert import OptionFault
     from isp_sim.render.job import RenderFault
     from isp_sim.render.manifest import OutputFault
 
@@ -79,9 +91,9 @@ def _explain_error(error: Exception) -> None:
         _say("\n".join(map(str, error.faults)))
         count = len(error.faults)
         _fail(f"{count} fault{'s' if count > 1 else ''}; nothing was rendered", Exit.RECIPE)
-    if isinstance(error, InputFault | OutputFault | LoaderFault | CalibrationFault | ProfileFault):
+    if isinstance(error, InputFault | OutputFault | LoaderFault | CalibrationFault):
         _fail(str(error), Exit.PLACES)
-    if isinstance(error, UnknownPlugin | BrokenPlugin):
+    if isinstance(error, UnknownPlugin | BrokenPlugin | OptionFault | ProfileFault):
         _fail(str(error), Exit.USAGE)
     if isinstance(error, RenderFault):
         _fail(str(error), Exit.SOME_FAILED)
@@ -230,15 +242,23 @@ def validate(recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", 
 
 
 @app.command()
-def explain(recipe: RecipeArgument) -> None:
+def explain(
+    recipe: RecipeArgument,
+    inverse: Annotated[
+        bool, typer.Option("--inverse", help="show the way back: how far each step can be undone, and what is lost")
+    ] = False,
+) -> None:
     """Show what a recipe does: the signal after every stage, and each parameter with its support."""
     with _errors():
         from rich.table import Column, Table
 
-        from isp_sim.recipe import walk
+        from isp_sim.pipeline import walk
 
         loaded = _recipe(recipe)
         out.print(f"[bold]{escape(loaded.name)}[/]   seed {loaded.seed}   {loaded.hash[:12]}\n")
+        if inverse:
+            _explain_inverse(loaded)
+            return
         table = Table("step", "signal after it", box=None, pad_edge=False)
         for id, signal in loaded.signals:
             table.add_row(escape(id), escape(str(signal)))
@@ -249,6 +269,28 @@ def explain(recipe: RecipeArgument) -> None:
             for name, value, law, about in _parameter_rows(step):
                 table.add_row(escape(f"{step.id}.{name}"), escape(value), escape(about), style="bold" if law else "")
         out.print(table)
+
+
+def _explain_inverse(recipe: Recipe) -> None:
+    """A line for each step, last first, and how far back the recipe leads."""
+    from rich.table import Table
+
+    from isp_sim import ledger
+
+    entries = ledger.symbolic(recipe.pipeline)
+    table = Table("step", "how", "undone by", "lost", box=None, pad_edge=False)
+    for entry in entries:
+        table.add_row(*map(escape, (entry.step, entry.how, entry.by or "-", entry.lost or "-")), style=_style(entry))
+    out.print(table)
+    stop = next((entry for entry in entries if entry.how == "stop"), None)
+    exact = sum(entry.how == "exact" for entry in entries)
+    out.print(f"\n{exact} of {len(entries)} steps are undone exactly.")
+    if stop is not None:
+        out.print(escape(f"The way back ends after {stop.step}: {stop.lost}."))
+
+
+def _style(entry: Entry) -> str:
+    return {"exact": "", "approximate": "yellow", "stop": "bold red"}[entry.how]
 
 
 def _parameter_rows(step: Any) -> Iterator[tuple[str, str, bool, str]]:
@@ -361,6 +403,8 @@ def _facts(plugin: Any) -> Iterator[tuple[str, str]]:
         yield "gives", gives or "the signal it got"
         depends = plugin.is_differentiable is not Stage.is_differentiable
         yield "differentiable", "depends on parameters" if depends else "yes" if plugin.differentiable else "no"
+        if plugin.soft_gap is not None:
+            yield "soft gap", f"{plugin.soft_gap:g} mean absolute difference from mode exact, with default parameters"
         yield "invertible", "yes" if plugin.is_invertible() else "no"
     for fact in ("preserves_samples", "linear", "border"):
         if hasattr(plugin, fact):
@@ -413,6 +457,95 @@ def replay(
         if result.differences:
             raise typer.Exit(Exit.SOME_FAILED)
         out.print(escape(f"{result.key} view {result.view}: bit-equal"))
+
+
+@app.command()
+def invert(
+    recipe: RecipeArgument,
+    input: Annotated[
+        Path, typer.Option("--input", "-i", help="folder that the recipe rendered, its manifest, or photos")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for pictures, masks and ledger.json")],
+    to: Annotated[
+        str | None,
+        typer.Option(help="id of the step after which the picture is asked for, or input; else as far as makes sense"),
+    ] = None,
+    row: Annotated[list[int] | None, typer.Option(min=1, help="line of the manifest, from 1; may be repeated")] = None,
+    profile: Annotated[str | None, typer.Option(help="camera profile, for photos; else the recipe's own")] = None,
+    cfa: Annotated[str | None, typer.Option(help="CFA of the mosaic that photos came from, such as RGGB")] = None,
+    originals: Annotated[
+        Path | None, typer.Option(help="where the inputs of a rendered folder are now, if they have moved")
+    ] = None,
+    format: Annotated[Form, typer.Option(help="of the pictures; npy keeps what lies beyond [0, 1]")] = Form.png,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="how far off a pixel may be before it counts, as a share of the range")
+    ] = 0.5 / 255,
+    seed: SeedOption = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="take only the first so many pictures")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="write into a folder that is not empty")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress and no table")] = False,
+) -> None:
+    """Go back through a recipe, and keep a ledger of what each step loses.
+
+    From a folder that the recipe rendered, each step is measured beside what was recorded when the picture is rendered
+    again. From photos, it estimates the RAW picture that the recipe would have developed into them.
+
+    Exit code: 0 all is done, 1 some pictures failed or did not get as far back as --to asks, 2 wrong command line, 3
+    wrong recipe, 4 input or output can't be used, 130 interrupted.
+    """
+    with _errors():
+        from isp_sim.render import invert as module
+
+        loaded = _recipe(recipe, seed=seed)
+        options = module.Options(
+            to,
+            profile,
+            cfa,
+            None if originals is None else str(originals),
+            tuple(row or ()),
+            format.value,
+            tolerance,
+            limit,
+        )
+        with _progress(quiet) as progress:
+            done = module.invert(loaded, input, output, options, overwrite=overwrite, progress=progress)
+        if not quiet:
+            _print_ledger(done)
+            for note, count in sorted(done.notes.items()):
+                _say(f"note: {note}" + (f" ({count} pictures)" if count > 1 else ""))
+            _say(f"{done.written} written: {output}; every figure: {output / module.LEDGER}")
+        for key, reason in done.failed[:10]:
+            _say(f"failed: {key}: {reason}", "red")
+        if done.failed:
+            _fail(f"{len(done.failed)} failed; reasons are in {output / module.LEDGER}", Exit.SOME_FAILED)
+        if to is not None and done.stopped:
+            _fail(f"the way back ends after {', '.join(done.stopped)}, before {to}", Exit.SOME_FAILED)
+
+
+def _print_ledger(done: Inversion) -> None:
+    from rich.table import Column, Table
+
+    def right(name: str) -> Column:
+        return Column(name, justify="right", no_wrap=True)
+
+    def decibel(value: float | None) -> str:
+        return "-" if value is None else "equal" if value == float("inf") else f"{value:.1f}"
+
+    figures = ["alone [dB]", "off", "so far [dB]", "off"] if done.measured else ["comes back [dB]"]
+    columns = [right(name) for name in (*figures, "marked")]
+    number = max((line.pictures for line in done.lines), default=0)
+    title = "medians of dB, means of shares" if number > 1 else None
+    table = Table("step", "undone by", "lost", *columns, title=title, box=None, pad_edge=False)
+    for line in done.lines:
+        entry = line.entry
+        cells = [decibel(line.again)]
+        if done.measured:
+            cells = [decibel(line.alone), f"{line.off_alone:.2%}", decibel(line.together), f"{line.off_together:.2%}"]
+        if entry.how == "stop":
+            cells = ["-"] * len(cells)
+        cells.append(f"{line.marked:.2%}")
+        table.add_row(*map(escape, (entry.step, entry.by or "nothing", entry.lost or "-")), *cells, style=_style(entry))
+    out.print(table)
 
 
 @app.command()

@@ -83,11 +83,18 @@ class Combinator(Step):
         sure = None if any(f is None for f in facts) else frozenset.intersection(*(f for f in facts if f is not None))
         return State(_alike([end.signal for end in ends]), sure), problems
 
+    def drawn(self, seed: int, key: str, view: int) -> tuple[dict[str, Any], Chain]:
+        """One sample's draw: the record, and the chain."""
+        return self.draw(generator(seed, key, view, self.id, "branch"), self.parameters.constants)
+
+    def taken(self, seed: int, key: str, view: int) -> Sequence[Step]:
+        _, chain = self.drawn(seed, key, view)
+        return [one for step in chain for one in step.taken(seed, key, view)]
+
     def run(self, frame: Frame, run: Run) -> Frame:
         groups: dict[tuple[str, ...], tuple[Chain, list[int]]] = {}
         for index, key in enumerate(frame.keys):
-            rng = generator(run.seed, key, run.view, self.id, "branch")
-            record, chain = self.draw(rng, self.parameters.constants)
+            record, chain = self.drawn(run.seed, key, run.view)
             run.values[index][self.id] = record
             groups.setdefault(tuple(step.id for step in chain), (chain, []))[1].append(index)
         parts = [

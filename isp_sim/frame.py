@@ -16,10 +16,27 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "black_level": "(B, C, h, w) [DN]: one period of the black level, at the top-left pixel",
         "white_level": "(B, C, h, w) [DN]: one period of the saturation level, at the top-left pixel",
+        "linearization_table": "(B, n) [DN]: the number that each code 0, 1, 2, ... stands for, not falling",
         "wb_gains": "(B, 3, 1, 1): as-shot gains of R, G, B; the smallest is 1",
         "ccm": "(B, 3, 3): white-balanced camera RGB to linear sRGB; rows sum to 1",
+        "color_matrices": "(B, 2, 3, 3): DNG's ColorMatrix1 and 2, CIE XYZ to camera RGB; equal if there is but one",
+        "calibration_illuminants": "(B, 2) [K]: temperature of the lights that the color_matrices are for",
+        "camera_calibrations": "(B, 2, 3, 3): DNG's AnalogBalance times CameraCalibration1 and 2; may be missing",
+        "forward_matrices": "(B, 2, 3, 3): DNG's ForwardMatrix1 and 2, balanced camera RGB to XYZ D50; may be missing",
         "tone_curve": "(B, K, 2): knots (x, y) of the camera's tone curve, from (0, 0) to (1, 1)",
+        "digital_gain": "(B, 1, 1, 1): gain of all channels",
+        "gamut_map": "(B, n, 7): centre, weight and width of each function that moves colours in linear sRGB",
         "noise_profile": "(B, n, 2): DNG NoiseProfile (S, O), variance = S x + O, for one plane or for each",
+        "gain_map": "(B, n, h, w): gains against lens shading, n grids, each in the upper left part of its (h, w)",
+        "gain_map_geometry": "(B, n, 14): of each grid top, left, bottom and right of the pixels that it is for [px], "
+        "every how many rows and columns [px], first plane and number of planes, number of grid points down and "
+        "across, and place of the first point and distance of two, down and across [fraction of the whole picture]",
+        "vignette": "(B, 7): k0 to k4 of the gain 1 + k0 r^2 + ... + k4 r^10, and its centre across and down "
+        "[fraction of the whole picture]",
+        "shading_corrected": "(B, 2, 1, 1): 1 where the vignette, and where the gain map, has been corrected",
+        "placement": "(B, 2, 4) [px]: where a pixel at column x and row y lies on the whole picture, which the facts "
+        "on shading are about: column and row of it are each a x + b y + c, its width and height d. As if whole if "
+        "not there; 0 if there is no such place any more",
         "iso": "(B, 1, 1, 1): ISO speed",
         "exposure_time": "(B, 1, 1, 1) [s]",
     }
@@ -28,6 +45,9 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
 
 PERIODIC: Final = ("black_level", "white_level")
 """Facts that hold one value a CFA site, and so move with the pixels."""
+
+MOVED: Final = (*PERIODIC, "placement")
+"""Facts that change when pixels move."""
 
 
 class Capture(Mapping[str, Tensor]):
@@ -203,6 +223,21 @@ class Move:
         columns = [width - 1 - (left + x) if self.mirror_x else left + x for x in range(period[1])]
         return rows, columns
 
+    @property
+    def origin(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """The column and the row that the pixel at column x and row y had before: a x + b y + c, each."""
+        height, width = self.turned
+        top, left = (self.window or (0, 0))[:2]
+        column = (-1, 0, width - 1 - left) if self.mirror_x else (1, 0, left)
+        row = (0, -1, height - 1 - top) if self.mirror_y else (0, 1, top)
+        return (row, column) if self.transpose else (column, row)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every pixel stays where it is."""
+        window = self.window is None or self.window == (0, 0, *self.size)
+        return window and not (self.transpose or self.mirror_x or self.mirror_y)
+
     def periodic(self, tile: Tensor) -> Tensor:
         """Move one period (..., h, w) of a periodic pattern."""
         if self.transpose:
@@ -318,20 +353,43 @@ class Frame:
         """(H, W)."""
         return self.pixels.shape[-2], self.pixels.shape[-1]
 
+    @property
+    def placement(self) -> Tensor:
+        """Where the picture lies on the whole one, (B, 2, 4) (see `FACTS`)."""
+        if "placement" in self.capture:
+            return self.capture["placement"]
+        height, width = self.size
+        whole = [[1.0, 0.0, 0.0, width], [0.0, 1.0, 0.0, height]]
+        return torch.tensor(whole, dtype=self.pixels.dtype, device=self.pixels.device).repeat(self.batch, 1, 1)
+
+    def _displaced(self, move: Move | Warp) -> Capture:
+        """The capture with the placement of the moved picture; one that was resampled has none."""
+        place = self.placement
+        if isinstance(move, Move):
+            # whole numbers, so these sums are exact
+            (a, b, c), (d, e, f) = move.origin
+            x, y, offset, length = place.unbind(-1)
+            place = torch.stack([a * x + d * y, b * x + e * y, c * x + f * y + offset, length], dim=-1)
+        else:
+            place = torch.zeros_like(place)
+        return self.capture.with_facts({"placement": place})
+
     def spread(self, per_channel: Tensor) -> Tensor:
         """Bring one value for each of R, G, B, (B, 3, 1, 1), to where it belongs: ready to multiply `pixels`.
 
         For an RGB picture that is the argument itself; for a mosaic (B, 1, H, W), each site its colour's value.
+
+        Raises
+        ------
+        ValueError
+            If the CFA has sites that mix colours: their light has been summed up before any one value can apply.
         """
         if self.signal.layout != "mosaic":
             return per_channel
+        if reason := self.signal.no_spread:
+            raise ValueError(f"it {reason}")
         rows = cfa_rows(str(self.signal.cfa))
-        try:
-            index = torch.tensor([["RGB".index(letter) for letter in row] for row in rows], device=per_channel.device)
-        except ValueError:
-            raise ValueError(
-                f"CFA {self.signal.cfa} has sites other than R, G and B, for which there is no gain"
-            ) from None
+        index = torch.tensor([["RGB".index(letter) for letter in row] for row in rows], device=per_channel.device)
         return self.tiled(per_channel[:, :, 0, 0][:, index].unsqueeze(1))
 
     def tiled(self, tile: Tensor) -> Tensor:
@@ -343,22 +401,22 @@ class Frame:
         return tile.repeat(1, 1, rows, columns)[..., : self.size[0], : self.size[1]]
 
     def warped(self, move: Move | Warp) -> Frame:
-        """The frame with maps and targets moved; the pixels are still to be attached."""
+        """The frame with maps, targets and its placement moved; the pixels are still to be attached."""
         return replace(
             self,
+            capture=self.capture if isinstance(move, Move) and move.is_none else self._displaced(move),
             maps={name: move.pixels(value) for name, value in self.maps.items()},
             targets={name: value.move(move) for name, value in self.targets.items()},
         )
 
     def moved(self, move: Move) -> Frame:
-        """Move pixels, CFA phase, per-site levels, maps and targets together."""
+        """Move pixels, CFA phase, per-site levels, placement, maps and targets together."""
         signal = self.signal
         if signal.layout == "mosaic":
             signal = replace(signal, cfa=move.cfa(str(signal.cfa)))
         facts = {name: move.periodic(self.capture[name]) for name in PERIODIC if name in self.capture}
-        return replace(
-            self.warped(move), pixels=move.pixels(self.pixels), signal=signal, capture=self.capture.with_facts(facts)
-        )
+        moved = self.warped(move)
+        return replace(moved, pixels=move.pixels(self.pixels), signal=signal, capture=moved.capture.with_facts(facts))
 
     def crop(self, top: int, left: int, height: int, width: int) -> Frame:
         """Cut out a window. Raises ValueError if it does not lie inside the picture."""
@@ -410,6 +468,8 @@ class Frame:
                 + " and ".join(sorted(f"{f.size[0]}x{f.size[1]} {f.signal}" for _, f in parts))
             )
         frames = [frame for _, frame in parts]
+        if any("placement" in frame.capture for frame in frames):
+            frames = [replace(f, capture=f.capture.with_facts({"placement": f.placement})) for f in frames]
         order = [int(i) for indices, _ in parts for i in indices]
         back = sorted(range(len(order)), key=order.__getitem__)
         first = frames[0]

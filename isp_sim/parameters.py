@@ -104,8 +104,9 @@ def bounds(field: FieldInfo) -> tuple[float, float]:
     return low, high
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+def frozen(value: Any) -> Any:
+    """A recipe's lists as the tuples that parameters hold."""
+    return tuple(frozen(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 def _thawed(value: Any) -> Any:
@@ -221,12 +222,21 @@ class Parameters:
             raise ValueError(f"takes whole numbers, which {next(iter(leaf))} does not draw; use randint")
         return law.truncated(*bounds(field))
 
+    def alternatives(self) -> list[StageParams]:
+        """Valid instances, one with each value that a law may choose where no number stands, `constants` first."""
+        found = [self.constants]
+        for path, law in self.laws.items():
+            if isinstance(law, Choice) and len(path) == 1:
+                values = [value for value in law.values if not _numeric(value)]
+                found += [self.constants.model_copy(update={str(path[0]): frozen(value)}) for value in values]
+        return [p for i, p in enumerate(found) if p not in found[:i]]
+
     def draw(self, rng: Callable[[str], np.random.Generator]) -> dict[str, Any]:
         """One sample's plain values. `rng` makes the generator for a purpose."""
         values = {name: _thawed(getattr(self.constants, name)) for name in self.model.model_fields}
         for path, law in self.laws.items():
             _put(values, path, law.draw(rng(f"param:{dotted(path)}"), values))
-        return {name: _frozen(value) for name, value in values.items()}
+        return {name: frozen(value) for name, value in values.items()}
 
     def resolved(self) -> dict[str, Any]:
         """The parameters as a recipe would write them with every default explicit."""
@@ -265,6 +275,61 @@ def collate(
     ]
 
 
+def takes_tensors(field: FieldInfo) -> str | None:
+    """Why no tensor may stand in place of a parameter's drawn values; None if one may."""
+    if is_marked(field, Static, Structural) or not _holds_float(field):
+        return "only a number that is neither fixed nor whole can be given as a tensor"
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and extra.get("differentiable") is False:
+        return "no gradient flows to it"
+    return None
+
+
+def rank(annotation: Any) -> int:
+    """How many axes a parameter of this type has: 0 a number, 1 a tuple of numbers, 2 a tuple of tuples.
+
+    Examples
+    --------
+    >>> rank(tuple[tuple[float, float], ...] | None)
+    2
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return rank(arguments[0])
+    inner = [argument for argument in arguments if argument not in (Ellipsis, type(None))]
+    return max(map(rank, inner), default=0) + (origin is tuple)
+
+
+def as_batch(field: FieldInfo, given: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A tensor of a parameter's own shape, or of one such a sample, as (B, ...) for the batch `like`.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape.
+    """
+    axes, batch = rank(field.annotation), like.shape[0]
+    if not isinstance(given, torch.Tensor) or not given.is_floating_point():
+        raise ValueError(f"needs a floating tensor, found {getattr(given, 'dtype', type(given).__name__)}")
+    if given.ndim == axes:
+        given = given.expand(batch, *given.shape)
+    elif given.ndim != axes + 1 or given.shape[0] != batch:
+        shape = ["()", "(n,)", "(n, m)"][axes]
+        raise ValueError(f"needs shape {shape}, or that for each of {batch} samples; found {tuple(given.shape)}")
+    return given.to(like.device, like.dtype)
+
+
+def plain(given: torch.Tensor) -> list[Any]:
+    """The values (B, ...) of a tensor, in as few digits as tell them apart in its dtype."""
+    array = given.detach().to("cpu").numpy()
+    return cast(list[Any], array.astype(str).astype(np.float64).tolist())
+
+
+def ready(given: torch.Tensor) -> torch.Tensor:
+    """Values (B, ...) of a parameter as `collate` leaves them: a number (B, 1, 1, 1), a tuple (B, n, 1, 1)."""
+    return given.reshape(*given.shape, *(1,) * (4 - given.ndim)) if given.ndim < 3 else given
+
+
 def _numeric(value: Any) -> bool:
     if isinstance(value, tuple):
         return bool(value) and all(_numeric(v) for v in value)
@@ -284,8 +349,7 @@ def _batched(field: FieldInfo, values: list[Any], like: torch.Tensor) -> Any:
         return values[0]
     dtype = like.dtype if _holds_float(field) else torch.int64
     array = np.asarray(values, dtype=np.float64 if dtype.is_floating_point else np.int64)
-    shape = {1: (-1, 1, 1, 1), 2: (-1, array.shape[-1], 1, 1)}.get(array.ndim, array.shape)
-    return torch.from_numpy(array.reshape(shape)).to(like.device, dtype)
+    return ready(torch.from_numpy(array)).to(like.device, dtype)
 
 
 def _written(law: Law) -> str:
@@ -303,7 +367,7 @@ def _validated(
     model: type[StageParams], values: Mapping[str, Any]
 ) -> tuple[StageParams | None, list[tuple[Path, str]]]:
     try:
-        return model.model_validate({name: _frozen(value) for name, value in values.items()}), []
+        return model.model_validate({name: frozen(value) for name, value in values.items()}), []
     except ValidationError as error:
         wrong = []
         for item in error.errors():

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final
+from weakref import WeakSet
 
-from isp_sim import registry
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from torch import Tensor
+
+from isp_sim import registry, strips
 from isp_sim.frame import Frame
-from isp_sim.parameters import Parameters, Static, collate, dotted, is_marked
+from isp_sim.parameters import (
+    Parameters,
+    Static,
+    as_batch,
+    collate,
+    dotted,
+    frozen,
+    is_marked,
+    plain,
+    ready,
+    takes_tensors,
+)
 from isp_sim.randomness import Randomness, generator
 from isp_sim.signal import OPEN, Signal
 from isp_sim.stage import Degradation, GeometricStage, Stage, attach, undo
 
 Values = dict[str, dict[str, Any]]
 """What was drawn for one sample: stage id to parameter to plain value."""
+
+_WHOLE: Final[WeakSet[Stage]] = WeakSet()
+"""The stages of steps that were found to want the whole frame, as they draw random numbers or change its size."""
+Given = Mapping[str, Mapping[str, Tensor]]
+"""Tensors that stand in place of drawn values: stage id to parameter to (B, ...)."""
 
 
 class SignalFault(ValueError):
@@ -53,10 +75,12 @@ class Run:
     view: int = 0
     watch: Callable[[Step, Frame], None] | None = None
     values: list[Values] = field(default_factory=list)
+    given: Given = field(default_factory=dict)
 
     def part(self, indices: Sequence[int]) -> Run:
         """The same run for some of the samples, unwatched: their values end in the same records."""
-        return replace(self, watch=None, values=[self.values[i] for i in indices])
+        given = {id: {name: t[list(indices)] for name, t in own.items()} for id, own in self.given.items()}
+        return replace(self, watch=None, values=[self.values[i] for i in indices], given=given)
 
 
 class Step(ABC):
@@ -87,6 +111,10 @@ class Step(ABC):
         """The chains inside a combinator."""
         return ()
 
+    def taken(self, seed: int, key: str, view: int) -> Sequence[Step]:
+        """The stages that one sample passes here."""
+        return (self,)
+
 
 @dataclass(frozen=True)
 class StageStep(Step):
@@ -113,7 +141,8 @@ class StageStep(Step):
             ]
         try:
             after = self.output_signal(state.signal)
-            reason = self.stage.refuses(state.signal, p)
+            reasons = (self.stage.refuses(state.signal, q) for q in self.parameters.alternatives())
+            reason = next(filter(None, reasons), None)
         except (ValueError, TypeError) as error:
             after, reason = _opened(state.signal, set(self.stage.gives)), f"can't run here: {error}"
         if reason:
@@ -163,19 +192,71 @@ class StageStep(Step):
             drawn[dotted(path)] = value
         return drawn
 
-    def run(self, frame: Frame, run: Run) -> Frame:
+    def drawn(self, frame: Frame, run: Run) -> list[tuple[list[int], SimpleNamespace]]:
+        """Draw for every sample, and group samples by their plain values."""
         drawn = [self.draw(key, run) for key in frame.keys]
+        fields = self.fields(drawn)
+        given = run.given.get(self.id, {})
+        self.replace(drawn, given)
         for record, values in zip(run.values, drawn, strict=True):
             record[self.id] = self.recorded(values)
+        groups = collate(fields, drawn, frame.pixels)
+        for indices, p in groups:
+            vars(p).update({name: ready(tensor[indices]) for name, tensor in given.items()})
+        return groups
+
+    def fields(self, drawn: Sequence[Mapping[str, Any]]) -> dict[str, FieldInfo]:
+        """The fields of its parameters, those of drawn profiles included."""
         fields = dict(self.parameters.model.model_fields)
         for values in drawn:
             if further := self.stage.further(values):
                 fields |= further.model.model_fields
+        return fields
+
+    def as_given(self, given: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:
+        """Tensors in place of drawn values, each as (B, ...). ValueError for what can't be given."""
+        constants = self.parameters.constants
+        fields = self.fields([{name: getattr(constants, name) for name in type(constants).model_fields}])
+        tensors = {}
+        for name, tensor in given.items():
+            if name not in fields:
+                raise ValueError(f"values: {self.id} has no parameter {name!r}; it has {', '.join(fields) or 'none'}")
+            try:
+                if reason := takes_tensors(fields[name]):
+                    raise ValueError(reason)
+                tensors[name] = as_batch(fields[name], tensor, like)
+            except ValueError as error:
+                raise ValueError(f"values: {self.id}.{name}: {error}") from None
+        return tensors
+
+    def replace(self, drawn: Sequence[dict[str, Any]], given: Mapping[str, Tensor]) -> None:
+        """Put what given tensors hold in place of what was drawn, by the rules that a recipe's values obey."""
+        for name, tensor in given.items():
+            for values, value in zip(drawn, plain(tensor), strict=True):
+                values[name] = frozen(value)
+        for values in drawn if given else ():
+            further = self.stage.further(values)
+            for model in (self.parameters.model, *([further.model] if further else [])):
+                try:
+                    model.model_validate({name: values[name] for name in model.model_fields})
+                except ValidationError as error:
+                    wrong = error.errors()[0]
+                    path = dotted((self.id, *wrong["loc"]))
+                    raise ValueError(f"values: {path}: {wrong['input']!r}: {wrong['msg']}") from None
+
+    def run(self, frame: Frame, run: Run) -> Frame:
+        return self.run_groups(frame, run, self.drawn(frame, run))
+
+    def run_groups(self, frame: Frame, run: Run, groups: list[tuple[list[int], SimpleNamespace]]) -> Frame:
+        """Process a batch with what was drawn for it."""
         parts = []
-        for indices, p in collate(fields, drawn, frame.pixels):
+        for indices, p in groups:
             part = frame.select(indices)
-            parts.append((indices, self.apply(part, p, Randomness(run.seed, run.view, self.id, part.keys))))
+            parts.append((indices, self.apply(part, p, self.randomness(run, part.keys))))
         return Frame.join(parts)
+
+    def randomness(self, run: Run, keys: tuple[str, ...]) -> Randomness:
+        return Randomness(run.seed, run.view, self.id, keys)
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Frame:
         """Run the stage on a batch of equal plain values and attach the new signal."""
@@ -230,7 +311,13 @@ class Pipeline:
                 problems += [Problem(step.id, f"{step.name}: {remark}", fatal=False) for remark in remarks]
         return signals, problems
 
-    def run(self, frame: Frame, view: int = 0, watch: Callable[[Step, Frame], None] | None = None) -> Outcome:
+    def run(
+        self,
+        frame: Frame,
+        view: int = 0,
+        watch: Callable[[Step, Frame], None] | None = None,
+        values: Given | None = None,
+    ) -> Outcome:
         """Process a batch.
 
         Parameters
@@ -241,19 +328,43 @@ class Pipeline:
             Which rendering of the samples; an epoch is a view.
         watch
             Called with each step and the frame after it: the trace.
+        values
+            By step id and parameter, tensors in place of what the recipe says, such as those that a gradient is
+            wanted for: of the parameter's own shape, () or (n,) or (n, m), or with one more axis for the samples.
 
         Raises
         ------
         SignalFault
             If a frame reaches a stage that can't take it, which the symbolic check could not foresee.
+        ValueError
+            If `values` names no step or parameter, or a recipe could not say the same.
         """
-        run = Run(self.seed, view, watch, [{} for _ in frame.keys])
+        run = Run(self.seed, view, watch, [{} for _ in frame.keys], self._given(values or {}, frame))
         signals: list[tuple[str, Signal]] = []
         frame = run_steps(self.steps, frame, run, signals)
         return Outcome(frame, run.values, signals)
 
-    def inverse(self, frame: Frame) -> Frame:
+    def _given(self, values: Given, frame: Frame) -> Given:
+        """Tensors with a leading axis for the samples, where a combinator will part them."""
+        steps = {step.id: step for step in walk(self.steps)}
+        given: dict[str, dict[str, Tensor]] = {}
+        for id, own in values.items():
+            step = steps.get(id)
+            if not isinstance(step, StageStep):
+                known = ", ".join(id for id, step in steps.items() if isinstance(step, StageStep))
+                raise ValueError(f"values: no stage has the id {id!r}; there are {known}")
+            given[id] = step.as_given(own, frame.pixels)
+        return given
+
+    def inverse(self, frame: Frame, values: Sequence[Values] | None = None) -> Frame:
         """Undo the chain, last step first, with the values that the frame's capture holds.
+
+        Parameters
+        ----------
+        frame
+            The batch after the chain.
+        values
+            What was drawn, as `Outcome.values` has it; if not given, the recipe's constants are taken.
 
         Raises
         ------
@@ -263,19 +374,73 @@ class Pipeline:
         for step in reversed(self.steps):
             if not isinstance(step, StageStep):
                 raise SignalFault(f"{step.name} is drawn anew for every sample, so it has no inverse")
-            frame = undo(step.name, step.stage, frame, step.parameters.constants)
+            drawn = None if values is None else [one[step.id] for one in values]
+            frame = undo(step.name, step.stage, frame, step.parameters.constants, drawn)
         return frame
+
+    def taken(self, key: str, view: int = 0) -> Pipeline:
+        """The pipeline that one sample passes: its combinators resolved as the sample draws them."""
+        return replace(self, steps=tuple(one for step in self.steps for one in step.taken(self.seed, key, view)))
+
+
+def walk(steps: Sequence[Step]) -> Iterator[Step]:
+    """Every step, those inside combinators included."""
+    for step in steps:
+        yield step
+        for chain in step.inner():
+            yield from walk(chain)
 
 
 def run_steps(steps: Sequence[Step], frame: Frame, run: Run, signals: list[tuple[str, Signal]] | None = None) -> Frame:
-    """Run steps one after the other."""
-    for step in steps:
+    """Run steps one after the other; those that may, together in strips."""
+    position = 0
+    while position < len(steps):
+        if run.watch is None and strips.worthwhile(frame):
+            frame, done = _run_strips(steps[position:], frame, run, signals)
+            position += done
+            if done:
+                continue
+        step = steps[position]
         frame = step.run(frame, run)
         if signals is not None:
             signals.append((step.id, frame.signal))
         if run.watch is not None:
             run.watch(step, frame)
+        position += 1
     return frame
+
+
+def _run_strips(
+    steps: Sequence[Step], frame: Frame, run: Run, signals: list[tuple[str, Signal]] | None
+) -> tuple[Frame, int]:
+    """Run as many of the first steps as may run in strips. Returns the frame after them and their number."""
+    links: list[strips.Link] = []
+    after: list[tuple[str, Signal]] = []
+    signal = frame.signal
+    for step in steps:
+        if not isinstance(step, StageStep) or step.stage in _WHOLE or isinstance(step.stage, GeometricStage):
+            break
+        ((_, parameters), *more) = step.drawn(frame, run)
+        reach = step.stage.reach(parameters)
+        tensors = [value for value in vars(parameters).values() if isinstance(value, Tensor)]
+        if more or reach is None or any(tensor.requires_grad for tensor in tensors):
+            break
+        links.append(strips.Link(step.apply, parameters, strips.NoDraws(run.seed, run.view, step.id, ()), reach))
+        signal = step.output_signal(signal)
+        after.append((step.id, signal))
+    while links:
+        try:
+            frame = strips.run(frame, links)
+            break
+        except strips.WantsWhole as wants:
+            whole = [step_id for step_id, _ in after].index(wants.stage)
+            step = steps[whole]
+            if isinstance(step, StageStep):
+                _WHOLE.add(step.stage)
+            del links[whole:], after[whole:]
+    if signals is not None:
+        signals += after
+    return frame, len(links)
 
 
 def _opened(signal: Signal, names: set[str]) -> Signal:
@@ -288,9 +453,11 @@ def _who_gives(asking: str, faults: list[tuple[str, tuple[object, ...]]]) -> str
     found: dict[str, None] = {}
     for name in registry.names(*registry.STAGE_GROUPS):
         try:
-            gives = getattr(registry.load(name, *registry.STAGE_GROUPS), "gives", {})
+            stage = registry.load(name, *registry.STAGE_GROUPS)
         except LookupError:
             continue
-        if name != asking and any(gives.get(field, OPEN) in accepted for field, accepted in faults):
+        given = {field: (value,) for field, value in getattr(stage, "gives", {}).items()}
+        given |= getattr(stage, "can_give", {})
+        if name != asking and any(set(given.get(field, ())) & set(accepted) for field, accepted in faults):
             found[name] = None
     return f"; {' and '.join(found)} would give that" if found else ""

@@ -9,8 +9,8 @@ from typing import Any, Final
 from PIL import Image, ImageDraw, ImageFont
 
 from isp_sim.formats.reader import Item
-from isp_sim.pipeline import Pipeline, StageStep, Step, Values
-from isp_sim.recipe import Recipe, walk
+from isp_sim.pipeline import Pipeline, StageStep, Step, Values, walk
+from isp_sim.recipe import Recipe
 from isp_sim.render.view import viewable
 
 MARGIN: Final = 12

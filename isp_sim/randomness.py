@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -46,7 +47,17 @@ def generator(seed: int, key: str, view: int, stage: str, purpose: str) -> np.ra
         data = part.encode("utf-8", "surrogateescape")
         digest.update(len(data).to_bytes(8, "little") + data)
     words = np.frombuffer(digest.digest()[:16], dtype="<u8").astype(np.uint64)
-    return np.random.Generator(np.random.Philox(key=words))
+    return np.random.Generator(np.random.Philox(cast(Any, _Key(words))))
+
+
+class _Key(ISeedSequence):
+    """A Philox key. Given as ``key=``, it would cost a seed sequence of the system's entropy that nothing uses."""
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        self._words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> NDArray[Any]:
+        return self._words
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -336,14 +336,6 @@ class _Parser:
                 for remark in writer.remarks(last)
             ]
         return (("input", reader.signal), *signals), warnings
-
-
-def walk(steps: Sequence[Step]) -> Iterator[Step]:
-    """Every step, those inside combinators included."""
-    for step in steps:
-        yield step
-        for chain in step.inner():
-            yield from walk(chain)
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

@@ -14,6 +14,32 @@ from typing import Any, Final, cast
 OPEN: Final = "?"
 """Value of a field that is not known before a file is read. It meets every requirement until then."""
 
+FILTERS: Final[Mapping[str, str]] = MappingProxyType(
+    {"R": "R", "G": "G", "B": "B", "C": "GB", "M": "RB", "Y": "RG", "W": "RGB"}
+)
+"""The colours that the filter of each letter lets through: a sample is their mean, so that grey stays grey.
+
+``C`` is cyan, ``M`` magenta, ``Y`` yellow and ``W`` clear. That a clear site gathers more light is a matter of exposure
+and not said here.
+"""
+
+CFA_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "quad_bayer": "RRGGRRGGGGBBGGBB",
+        "xtrans": "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG",
+        **{
+            name: name.replace("C", "W")
+            for name in (
+                *("RCCB", "CRBC", "CBRC", "BCCR"),
+                *("RCCG", "CRGC", "CGRC", "GCCR"),
+                *("RCCC", "CRCC", "CCRC", "CCCR"),
+            )
+        },
+    }
+)
+"""Names of patterns, and the patterns. Beside red alone the industry's C is clear and not cyan, hence ``RCCB``, in any
+phase, is ``RWWB``; what has M or Y beside C, such as ``CYGM``, is read as it stands."""
+
 
 def cfa_rows(cfa: str) -> tuple[str, ...]:
     """Rows of a colour filter array, read at the top-left pixel.
@@ -22,7 +48,7 @@ def cfa_rows(cfa: str) -> tuple[str, ...]:
     ----------
     cfa
         One period of the array: the rows joined by ``/``, or, where the period is square, simply joined:
-        ``"RGGB"`` is (0,0), (0,1), (1,0), (1,1). One capital letter a site.
+        ``"RGGB"`` is (0,0), (0,1), (1,0), (1,1). One capital letter a site. Or a name out of `CFA_NAMES`.
 
     Raises
     ------
@@ -35,7 +61,10 @@ def cfa_rows(cfa: str) -> tuple[str, ...]:
     ('RG', 'GB')
     >>> cfa_rows("RG/GB/RG")
     ('RG', 'GB', 'RG')
+    >>> cfa_rows("RCCB")
+    ('RW', 'WB')
     """
+    cfa = CFA_NAMES.get(cfa, cfa)
     if "/" in cfa:
         rows = tuple(cfa.split("/"))
     else:
@@ -83,6 +112,17 @@ def cfa_moved(cfa: str, rows: list[int], columns: list[int]) -> str:
     return cfa_name(tuple("".join(old[y % len(old)][x % len(old[0])] for x in columns) for y in rows))
 
 
+def mixed_sites(cfa: str) -> str:
+    """The letters of a pattern that are not R, G or B: sites that no gain of one colour fits.
+
+    Examples
+    --------
+    >>> mixed_sites("RCCB")
+    'W'
+    """
+    return "".join(sorted(set("".join(cfa_rows(cfa))) - set("RGB")))
+
+
 def is_bayer(cfa: str) -> bool:
     """Whether a pattern is one of the four Bayer phases RGGB, BGGR, GRBG and GBRG."""
     return cfa in ("RGGB", "BGGR", "GRBG", "GBRG")
@@ -109,16 +149,19 @@ class Signal:
     layout
         ``mosaic`` (one channel, one colour a site), ``rgb`` or ``ycbcr``.
     cfa
-        One period of the colour filter array at the top-left pixel (see `cfa_rows`); None unless a mosaic.
+        One period of the colour filter array at the top-left pixel, in the letters of `FILTERS` (see `cfa_rows`); None
+        unless a mosaic.
     levels
         ``dn``: digital numbers as the sensor wrote them, with black and white level in the capture.
         ``unit``: black is 0, white is 1.
     colour
-        ``camera`` (the sensor's own primaries) or the name of an RGB space, such as ``srgb``.
+        ``camera`` (the sensor's own primaries), the name of an RGB space, such as ``srgb``, or ``xyz`` (see
+        `isp_sim.colorimetry.SPACES`).
     white_balanced
         Whether a neutral surface has equal channels.
     transfer
-        ``linear`` (proportional to light) or the name of the curve, such as ``srgb``.
+        ``linear`` (proportional to light) or the name of the curve, such as ``srgb``. ``gamma`` is a power law of any
+        exponent.
     reference
         ``scene`` (proportional to the scene's light) or ``display`` (rendered for a screen).
     bit_depth
@@ -163,6 +206,16 @@ class Signal:
     def changed(self, values: Mapping[str, object]) -> Signal:
         """A copy with some fields set."""
         return replace(self, **cast(dict[str, Any], dict(values)))
+
+    @property
+    def no_spread(self) -> str | None:
+        """Why one value for each of R, G and B, such as a gain, can't be brought to the sites; None if it can."""
+        if self.layout != "mosaic" or self.cfa == OPEN or not (mixed := mixed_sites(str(self.cfa))):
+            return None
+        return (
+            f"has one value for each of R, G and B, and none for the {' and '.join(mixed)} sites of the CFA "
+            f"{self.cfa}, which mix them: demosaic first"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

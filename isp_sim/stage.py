@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from torch import Tensor
 
@@ -37,6 +37,36 @@ class Result:
     warp: Warp | None = None
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """How far a stage can be undone: what `Stage.recovery` returns.
+
+    Attributes
+    ----------
+    undo
+        Takes a frame after the stage, the parameters ready to broadcast and the signal before the stage; returns the
+        pixels before it, or a Result, in which the boolean map ``lost`` (B, 1, H, W) marks pixels that can't be known.
+        None if there is nothing to offer.
+    by
+        What stands in place of the inverse, in a few words; empty if it is the inverse.
+    lost
+        What does not come back, in a few words; empty if everything does. Where `undo` is None, the reason.
+    """
+
+    undo: Callable[[Frame, Any, Signal], Tensor | Result] | None = None
+    by: str = ""
+    lost: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        return self.undo is not None and not self.lost
+
+
+def as_it_is(frame: Frame, p: Any, before: Signal) -> Tensor:
+    """The best guess at the picture before a degradation that can't be undone: the picture after it."""
+    return frame.pixels
+
+
 class Stage(ABC):
     """One step of a camera's processing. It holds no state: everything is in the frame and the parameters.
 
@@ -48,6 +78,8 @@ class Stage(ABC):
     """The signals it accepts."""
     gives: ClassVar[Mapping[str, object]] = Signal.change()
     """The fields of the signal that it sets."""
+    can_give: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+    """Values that it can set in fields that its static parameters decide: for the hints of error messages."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Facts of the capture that it can't do without."""
     writes: ClassVar[tuple[str, ...]] = ()
@@ -89,6 +121,15 @@ class Stage(ABC):
     def is_invertible(cls) -> bool:
         return cls.inverse is not Stage.inverse
 
+    def recovery(self, p: StageParams) -> Recovery:
+        """How far it can be undone with these parameters, and what is lost: its line in a ledger of losses.
+
+        By its inverse, unless it says otherwise; a `Degradation` without one is undone by the picture as it is.
+        """
+        if not self.is_invertible():
+            return Recovery(lost="it has no inverse")
+        return Recovery(lambda frame, values, before: self.inverse(frame, values))
+
     def requirement(self, p: StageParams) -> Requirement:
         """What it needs, where that depends on the static parameters."""
         return self.needs
@@ -111,6 +152,10 @@ class Stage(ABC):
     def is_differentiable(self, p: StageParams) -> bool:
         """Whether gradients flow from the output to the pixels, where that depends on the parameters."""
         return self.differentiable
+
+    def reach(self, p: Any) -> int | None:
+        """The halo, where that depends on the parameters as `apply` gets them."""
+        return self.halo
 
     def facts_read(self, p: StageParams) -> tuple[str, ...]:
         """The facts it can't do without, where that depends on the parameters."""
@@ -147,6 +192,11 @@ class Degradation(Stage):
                 f"{cls.__name__} is a Degradation, so it can't set {', '.join(changed)}; derive it from Stage"
             )
 
+    def recovery(self, p: StageParams) -> Recovery:
+        if self.is_invertible():
+            return super().recovery(p)
+        return Recovery(as_it_is, "the picture as it is", "what it has done")
+
 
 class GeometricStage(Stage):
     """A stage that moves pixels. It returns the move; CFA phase, maps and labels are moved along by the engine.
@@ -162,6 +212,9 @@ class GeometricStage(Stage):
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return self.move(frame, p).pixels(frame.pixels)
+
+    def recovery(self, p: StageParams) -> Recovery:
+        return Recovery(lost="what it has moved out of the picture")
 
 
 def attach(frame: Frame, result: Tensor | Result, signal: Signal, name: str) -> Frame:
@@ -199,9 +252,41 @@ def attach(frame: Frame, result: Tensor | Result, signal: Signal, name: str) -> 
         raise StageFault(f"{name} returned a frame that is none: {error}") from None
 
 
-def undo(name: str, stage: Stage, frame: Frame, constants: StageParams) -> Frame:
-    """Run a stage's inverse, with the values that the frame's capture holds."""
-    values = {field: getattr(constants, field) for field in type(constants).model_fields}
-    ((_, p),) = collate(type(constants).model_fields, [values] * frame.batch, frame.pixels)
+LOST: Final = "lost"
+"""The map in which what undoes a stage marks the pixels that can't be known."""
+
+
+def undo(
+    name: str,
+    stage: Stage,
+    frame: Frame,
+    constants: StageParams,
+    values: Sequence[Mapping[str, Any]] | None = None,
+) -> Frame:
+    """Run a stage's inverse, with the values that the frame's capture holds.
+
+    `values` are the plain values of each sample's parameters, where they were drawn. The map ``lost`` unites what
+    this inverse and those before it mark.
+    """
+    fields = type(constants).model_fields
+    plain = {field: getattr(constants, field) for field in fields}
+    own = [plain] * frame.batch if values is None else [{n: one[n] for n in fields} for one in values]
     signal = stage.input_signal(frame.signal, constants)
-    return attach(frame, stage.inverse(frame, p), signal, f"the inverse of {name}")
+    parts = []
+    for indices, p in collate(fields, own, frame.pixels):
+        part = frame.select(indices)
+        undone = attach(part, stage.inverse(part, p), signal, f"the inverse of {name}")
+        if LOST in part.maps and undone.maps[LOST] is not part.maps[LOST]:
+            undone = replace(undone, maps={**undone.maps, LOST: undone.maps[LOST] | part.maps[LOST]})
+        parts.append((indices, undone))
+    return Frame.join(parts)
+
+
+def redo(name: str, stage: Stage, frame: Frame) -> Frame:
+    """Run a stage with its default parameters, and so with the values that the frame's capture holds."""
+    constants = stage.Params()
+    fields = type(constants).model_fields
+    values = {field: getattr(constants, field) for field in fields}
+    ((_, p),) = collate(fields, [values] * frame.batch, frame.pixels)
+    result = stage.apply(frame, p, Randomness(0, 0, name, frame.keys))
+    return attach(frame, result, stage.output_signal(frame.signal, constants), name)

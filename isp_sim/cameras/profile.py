@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +27,15 @@ Kelvin = Annotated[float, Field(ge=1667, le=25000)]
 Coordinate = Annotated[float, Field(ge=0, le=1)]
 Points = tuple[tuple[Coordinate, Coordinate], ...]
 Row = tuple[float, float, float]
+Centre = tuple[Coordinate, Coordinate, Coordinate]
+Move = Annotated[float, Field(ge=-1, le=1)]
+Shift = tuple[Move, Move, Move]
+
+CONTRACTION: Final = 0.5
+"""The most that the moves of a gamut map may keep of a distance."""
+
+DEVELOP: Final = ("white_balance", "colour_matrix", "tone_curve", "srgb_oetf")
+"""The stages that a camera develops by, where its profile does not say."""
 
 
 class CameraState(StageParams):
@@ -43,8 +53,16 @@ class CameraState(StageParams):
     illuminants: Annotated[tuple[Kelvin, ...] | None, Static] = Field(
         None, description="colour temperature that each matrix was measured at; then the light's decides on the mix [K]"
     )
-    temperature: Kelvin | None = Field(None, description="correlated colour temperature of the light [K]")
+    temperature: Kelvin | None = Field(
+        None, description="correlated colour temperature of the light [K]", json_schema_extra={"differentiable": False}
+    )
     tone_curve: Points = Field(((0.0, 0.0), (1.0, 1.0)), min_length=2, description="knots [x, y] of the tone curve [1]")
+    dimming: float = Field(
+        1.0, ge=0.01, le=100, description="what undoing the digital gain multiplies by, 1 / gain [factor]"
+    )
+    gamut_centres: tuple[Centre, ...] = Field((), description="centres of the gamut map in linear sRGB [1]")
+    gamut_weights: tuple[Shift, ...] = Field((), description="how far R, G and B move at each centre [1]")
+    gamut_width: float = Field(0.4, ge=0.2, le=2, description="standard deviation of the gamut map's functions [1]")
     shot: float = Field(0.0, ge=0, le=1, description="S of NoiseProfile [1]")
     read: float = Field(0.0, ge=0, le=1, description="O of NoiseProfile [1]")
     iso: ISO | None = Field(None, description="ISO speed")
@@ -68,6 +86,11 @@ class CameraState(StageParams):
     def _rising(cls, points: Points) -> Points:
         return rising(points)
 
+    @model_validator(mode="after")
+    def _contracts(self) -> CameraState:
+        check_contraction(self.gamut_centres, self.gamut_weights, self.gamut_width)
+        return self
+
 
 def rising(points: Points) -> Points:
     """The knots of a tone curve, if they rise strictly from (0, 0) to (1, 1); else ValueError."""
@@ -77,6 +100,25 @@ def rising(points: Points) -> Points:
         if x1 - x0 < 1e-6 or y1 - y0 < 1e-6:
             raise ValueError(f"the curve must rise from knot to knot; found {(x0, y0)} then {(x1, y1)}")
     return points
+
+
+def check_contraction(centres: tuple[Centre, ...], weights: tuple[Shift, ...], width: float) -> None:
+    """ValueError unless the moves of a gamut map shrink every distance by `CONTRACTION` at least.
+
+    A Gaussian of standard deviation s has the slope exp(-1/2) / s at most. The bound is on each number alone, so that
+    numbers within it may be drawn independently of each other.
+    """
+    if len(centres) != len(weights):
+        raise ValueError(f"{len(centres)} centres of the gamut map need as many weights, found {len(weights)}")
+    if not weights:
+        return
+    largest = max(abs(number) for weight in weights for number in weight)
+    bound = CONTRACTION * width * math.exp(0.5) / (math.sqrt(3) * len(weights))
+    if largest > bound:
+        raise ValueError(
+            f"a weight of {largest:g} is too large for a gamut map that can be undone: {len(weights)} functions of "
+            f"width {width:g} may have weights up to {bound:.4g}"
+        )
 
 
 class Sensitivities(StageParams):
@@ -132,12 +174,14 @@ class Profile:
     ----------
     state
         The laws of its colour (see `CameraState`); None if the profile says nothing of colour.
+    develop
+        The stages that its state is for, first to last.
     sensor
         Its CFA, levels and spectral sensitivities, as far as they are known.
     noise
         How its noise depends on the ISO speed; None if the profile does not say.
-    has_curve, has_noise
-        Whether the profile says anything of tone and noise.
+    has_noise
+        Whether the profile says anything of noise.
     source, licence
         Where its figures come from.
     """
@@ -147,9 +191,9 @@ class Profile:
     source: str
     licence: str
     state: Parameters | None
+    develop: tuple[str, ...]
     sensor: Sensor
     noise: NoiseLaws | None
-    has_curve: bool
     has_noise: bool
 
     def state_at(self, iso: float | None) -> Parameters:
@@ -275,6 +319,16 @@ def parse(text: bytes, name: str) -> Profile:
     if "noise" in data:
         noise, wrong = read_noise_law(data.pop("noise"))
         faults += [f"{name}:{document.line(('noise', *path))}: {message}" for path, message in wrong]
+    develop = data.pop("develop", list(DEVELOP))
+    if not (isinstance(develop, list) and develop and all(isinstance(stage, str) for stage in develop)):
+        faults.append(f"{name}:{document.line(('develop',))}: develop is a list of names of stages")
+        develop = []
+    if isinstance(other := data.get("xyz_to_camera"), str):
+        try:
+            data["xyz_to_camera"] = _matrices(other)
+        except ProfileFault as error:
+            faults.append(f"{name}:{document.line(('xyz_to_camera',))}: {error}")
+            del data["xyz_to_camera"]
     if not faults and not data and noise is None:
         faults.append(f"{name}: says nothing of colour and nothing of noise")
     state = None
@@ -291,9 +345,9 @@ def parse(text: bytes, name: str) -> Profile:
     return Profile(
         **about,
         state=state,
+        develop=tuple(develop),
         sensor=sensor,
         noise=noise,
-        has_curve="tone_curve" in data,
         has_noise="shot" in data or noise is not None,
     )
 
@@ -301,6 +355,16 @@ def parse(text: bytes, name: str) -> Profile:
 @cache
 def _parsed(text: bytes, name: str) -> Profile:
     return parse(text, name)
+
+
+def _matrices(name: str) -> list[list[list[float]]]:
+    """The matrices of another profile: of one that comes with the package, lest profiles go round in a circle."""
+    if name not in shipped():
+        close = difflib.get_close_matches(name, shipped(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"matrices can be those of {', '.join(shipped())}"
+        raise ProfileFault(f"unknown camera profile {name!r}: {hint}")
+    constants: Any = _shipped(name).state_at(None).constants
+    return [[list(row) for row in matrix] for matrix in constants.xyz_to_camera]
 
 
 def _state_faults(name: str, document: located_yaml.Document, state: Parameters) -> list[str]:

@@ -11,7 +11,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation
+from isp_sim.stage import Degradation, Recovery, as_it_is
 
 
 class GaussianNoise(Degradation):
@@ -26,3 +26,6 @@ class GaussianNoise(Degradation):
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         noise: Tensor = rng.normal(frame.pixels) * p.sigma
         return frame.pixels + noise
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is", "the picture under the noise")

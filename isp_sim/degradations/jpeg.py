@@ -18,7 +18,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams, Static, Structural
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation
+from isp_sim.stage import Degradation, Recovery, as_it_is
 
 SUBSAMPLING: Final = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
@@ -67,6 +67,7 @@ class JPEG(Degradation):
 
     needs = Signal.where(layout="rgb", levels="unit", transfer="srgb")
     differentiable = False
+    soft_gap = 0.02
     source = "ITU-T T.81 [T81]; libjpeg-turbo [libjpegturbo]; Loeffler, Ligtenberg and Moschytz 1989 [Loeffler1989]"
 
     class Params(StageParams):
@@ -107,13 +108,18 @@ class JPEG(Degradation):
             x = jpeg_transform.jpeg(x, tables, p.subsampling, rounding)
         return x.to(frame.pixels.dtype) / jpeg_transform.TOP
 
+    def recovery(self, p: Any) -> Recovery:
+        quality = "by its own tables" if p.tables else f"at quality {p.quality}"
+        return Recovery(as_it_is, "the picture as it is", f"the detail that JPEG rounds away {quality}")
+
 
 def _by_codec(codes: Tensor, p: Any) -> Tensor:
     """Code values (B, 3, H, W) after libjpeg-turbo, one picture after the other."""
-    pictures = []
-    images = codes.detach().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
-    for image, quality in zip(images, p.quality.flatten().tolist(), strict=True):
+    images = np.ascontiguousarray(codes.detach().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy())
+    pictures = np.empty_like(images)
+    for i, quality in enumerate(p.quality.flatten().tolist()):
+        picture = images[i]
         for _ in range(p.generations):
-            image = decompress(compress(np.ascontiguousarray(image), int(quality), p.subsampling, p.tables))
-        pictures.append(image)
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(codes)
+            picture = decompress(compress(picture, int(quality), p.subsampling, p.tables))
+        pictures[i] = picture
+    return torch.from_numpy(pictures).to(codes.device).permute(0, 3, 1, 2).to(codes.dtype)

@@ -15,7 +15,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import Degradation, Result
+from isp_sim.stage import Degradation, Recovery, Result, as_it_is
 
 
 class ShotReadNoise(Degradation):
@@ -71,6 +71,9 @@ class ShotReadNoise(Degradation):
             pixels = frame.pixels + self._photon_noise(light, shot, rng) + torch.sqrt(read) * normal
         return Result(pixels, {"noise_profile": profile}, {"sigma": sigma})
 
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is", "the picture under the noise")
+
     @staticmethod
     def _profile(frame: Frame, p: Any) -> tuple[Tensor, Tensor, Tensor]:
         """S and O, ready to broadcast, and both as a noise_profile (B, n, 2)."""
@@ -78,14 +81,14 @@ class ShotReadNoise(Degradation):
             read = torch.zeros_like(p.shot) if p.read is None else p.read
             return p.shot, read, torch.stack([p.shot[:, :, 0, 0], read[:, :, 0, 0]], dim=-1)
         profile = frame.capture["noise_profile"]
-        planes = profile if profile.shape[1] != 1 else profile.expand(-1, 3, -1)
-        shot, read = (frame.spread(planes[..., i, None, None]) for i in (0, 1))
+        planes = (profile[..., i, None, None] for i in (0, 1))
+        shot, read = planes if profile.shape[1] == 1 else (frame.spread(plane) for plane in planes)
         return shot, read, profile
 
     @staticmethod
     def _photon_noise(light: Tensor, shot: Tensor, rng: Randomness) -> Tensor:
         """Photon count less its mean, in units of the signal: Poisson(light / shot) * shot - light."""
-        gain = shot.expand_as(light).to("cpu", torch.float64).numpy()
+        gain = shot.detach().expand_as(light).to("cpu", torch.float64).numpy()
         photons = light.detach().to("cpu", torch.float64).numpy()
         mean = np.divide(photons, gain, out=np.zeros_like(photons), where=gain > 0)
         uniform = rng.quantiles(light, purpose="photons").numpy()

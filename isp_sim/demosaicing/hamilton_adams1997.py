@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from isp_sim.demosaicing.bayer import Extended, Neighbours, check_size, opposite, sites
+from isp_sim.demosaicing.bayer import Extended, Neighbours, Phase, check_size, merge, opposite, sites, split
 from isp_sim.demosaicing.demosaicer import Demosaicer
 
 
@@ -23,35 +23,31 @@ class HamiltonAdams1997(Demosaicer):
     source = "Hamilton and Adams 1997, US patent 5629734 [HamiltonAdams1997]"
 
     def demosaic(self, mosaic: Tensor, cfa: str) -> Tensor:
-        height, width = check_size(mosaic)
-        raw = mosaic[:, 0]
-        samples = Extended(raw, 2)
-        out = mosaic.new_empty(mosaic.shape[0], 3, height, width)
-
-        green = raw.clone()
+        size = check_size(mosaic)
+        samples = split(mosaic[:, 0])
+        extended = Extended(samples, 2, size)
+        green = {
+            site.phase: samples[site.phase] if site.letter == "G" else _green(extended.around(site))
+            for site in sites(cfa)
+        }
+        greens = Extended(green, 1, size)
+        colours: dict[str, dict[Phase, Tensor]] = {"R": {}, "G": green, "B": {}}
         for site in sites(cfa):
-            if site.letter != "G":
-                green[site.slices] = _green(samples.around(site))
-        out[:, 1] = green
-
-        greens = Extended(green, 1)
-        for site in sites(cfa):
-            c, g = samples.around(site), greens.around(site)
+            c, g = extended.around(site), greens.around(site)
             if site.letter == "G":
-                planes = {
-                    site.row: (c.row() + (g(0, 0) * 2 - g.row())) * 0.5,
-                    site.column: (c.column() + (g(0, 0) * 2 - g.column())) * 0.5,
-                }
+                twice = g(0, 0) * 2
+                colours[site.row][site.phase] = c.row().add_(twice - g.row()).mul_(0.5)
+                colours[site.column][site.phase] = c.column().add_(twice - g.column()).mul_(0.5)
             else:
-                planes = {site.letter: c(0, 0), opposite(site.letter): _along_diagonal(c, g)}
-            for colour, plane in planes.items():
-                out[:, "RGB".index(colour)][site.slices] = plane
-        return out
+                colours[site.letter][site.phase] = samples[site.phase]
+                colours[opposite(site.letter)][site.phase] = _along_diagonal(c, g)
+        return merge(colours, size)
 
 
 def choose(change_a: Tensor, a: Tensor, change_b: Tensor, b: Tensor) -> Tensor:
     """The one that changes less; the mean of both where they change equally."""
-    return torch.where(change_a < change_b, a, torch.where(change_b < change_a, b, (a + b) * 0.5))
+    share = torch.sign((change_b - change_a).detach()).mul_(0.5).add_(0.5)
+    return a * share + b * (1 - share)
 
 
 def _green(n: Neighbours) -> Tensor:

@@ -25,14 +25,20 @@ class Malvar2004(Demosaicer):
         return interpolate(mosaic, cfa, 2, _green_at_colour, _along_row, _along_column, _at_opposite)
 
 
+def _above(n: Neighbours) -> Tensor:
+    """Four times a sample, less the four next of its colour in row and column: 0 exactly where all are equal."""
+    return (n(0, 0) * 4).sub_(n.cross(2))
+
+
 def _green_at_colour(n: Neighbours) -> Tensor:
-    return (n.cross() * 2 + (n(0, 0) * 4 - n.cross(2))) * 0.125
+    return n.cross().mul_(2).add_(_above(n)).mul_(0.125)
 
 
 def _along(near: Tensor, far_along: Tensor, far_across: Tensor, n: Neighbours) -> Tensor:
     """The colour beside a green site: 4 of it, and 5 - 1 - 4 + 1/2 of green, in sums that cancel."""
     here = n(0, 0)
-    return (near * 4 + ((here * 4 - n.corners()) + ((here + far_across * 0.5) - far_along))) * 0.125
+    beyond = far_across.mul_(0.5).add_(here).sub_(far_along)
+    return near.mul_(4).add_((here * 4).sub_(n.corners()).add_(beyond)).mul_(0.125)
 
 
 def _along_row(n: Neighbours) -> Tensor:
@@ -44,4 +50,4 @@ def _along_column(n: Neighbours) -> Tensor:
 
 
 def _at_opposite(n: Neighbours) -> Tensor:
-    return (n.corners() * 2 + (n(0, 0) * 4 - n.cross(2)) * 1.5) * 0.125
+    return n.corners().mul_(2).add_(_above(n).mul_(1.5)).mul_(0.125)

@@ -15,7 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from isp_sim.demosaicing.bayer import mirrored, sites
+from isp_sim.demosaicing.bayer import sites
+from isp_sim.filters import mirrored
 
 TINY = 1e-20
 """Keeps 0 / 0 from being NaN; far below any measured square, yet its inverse may be summed in float32."""

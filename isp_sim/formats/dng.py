@@ -12,13 +12,17 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from isp_sim.formats.opcodes import Opcode, build, shading
 from isp_sim.formats.writer import OutputParams, Writer
 from isp_sim.frame import Frame
-from isp_sim.signal import OPEN, Signal, cfa_rows
+from isp_sim.signal import OPEN, Signal, cfa_rows, mixed_sites
 from isp_sim.stages.colour_matrix import XYZ_FROM_SRGB
 
 D65: Final = 21
 """DNG's number of the illuminant."""
+
+UNDEFINED: Final = 7
+"""TIFF's type of bytes that mean nothing to TIFF."""
 
 WIDEST: Final = 6
 """Side of the largest CFA period that LibRaw describes."""
@@ -27,12 +31,18 @@ WIDEST: Final = 6
 class DNG(Writer):
     """Writes a mosaic as a DNG 1.4 file, 16-bit samples, uncompressed.
 
-    The file says what the capture knows: black and white level, CFA, as-shot neutral, colour matrix, noise profile.
+    The file says what the capture knows: black and white level, CFA, as-shot neutral, colour matrix, noise profile,
+    and the lens shading that is left to be corrected, as opcodes.
     A picture in [0, 1] is scaled between `black` and `white`; digital numbers are written as they are, under their
     own levels. Samples are rounded, halves upwards, and clipped to 0 and 65535.
 
     The colour matrix is one for D65, chosen so that a reader which scales it to map white to (1, 1, 1), as LibRaw
     does, gets the capture's own matrix back.
+
+    Raises
+    ------
+    ValueError
+        When a picture with lens shading was turned, or cut beside its optical centre, which opcodes can't say.
     """
 
     class Params(OutputParams):
@@ -55,6 +65,8 @@ class DNG(Writer):
             return f"a DNG holds a linear mosaic; found {signal}"
         if signal.layout == "mosaic" and signal.cfa != OPEN and max(_size(str(signal.cfa))) > WIDEST:
             return f"a DNG's reader knows CFA periods of up to {WIDEST}x{WIDEST}; found {signal.cfa}"
+        if signal.layout == "mosaic" and signal.cfa != OPEN and (mixed := mixed_sites(str(signal.cfa))):
+            return f"it writes sites of R, G and B; the CFA {signal.cfa} has {' and '.join(mixed)}"
         return None
 
     def remarks(self, signal: Signal) -> list[str]:
@@ -112,7 +124,18 @@ class DNG(Writer):
         if "noise_profile" in frame.capture:
             profile = frame.capture["noise_profile"][0].to("cpu", torch.float64).numpy()
             tags.append((51041, "d", profile.size, tuple(profile.flatten()), True))  # NoiseProfile
+        place = frame.placement[0].to("cpu", torch.float64).numpy()
+        lens = shading(frame.capture, frame.size, place)
+        if lens.maps:
+            tags.append(_opcodes(51009, lens.maps))  # OpcodeList2, for linear samples
+        if any(lens.vignette.k):
+            tags.append(_opcodes(51022, [lens.vignette]))  # OpcodeList3, for demosaiced samples
         return tags
+
+
+def _opcodes(code: int, opcodes: Sequence[Opcode]) -> tuple[Any, ...]:
+    value = build(opcodes)
+    return code, UNDEFINED, len(value), value, True
 
 
 def _size(cfa: str) -> tuple[int, int]:

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from isp_sim.degradations.jpeg import compress
+from isp_sim.formats.images import decode
+from isp_sim.formats.reader import InputFault, one_line
 from isp_sim.formats.writer import OutputParams, Writer
 from isp_sim.frame import Frame
 from isp_sim.signal import OPEN, Signal
@@ -69,9 +72,15 @@ class Files(Writer):
         return None
 
     def remarks(self, signal: Signal) -> list[str]:
-        if self.params.format != "npy" and signal.layout == "rgb" and signal.transfer not in ("srgb", OPEN):
-            return [f"the pictures are {signal.transfer}; viewers take them as sRGB and show them too dark"]
-        return []
+        found = []
+        if self.params.format != "npy" and signal.layout == "rgb":
+            if signal.transfer not in ("srgb", OPEN):
+                found.append(f"the pictures are {signal.transfer}; viewers take them as sRGB and show them too dark")
+            if signal.colour not in ("srgb", "camera", OPEN):
+                found.append(
+                    f"the pictures are in {signal.colour}, which the files do not say; viewers take them as sRGB"
+                )
+        return found
 
     def encode(self, frame: Frame) -> bytes:
         if self.params.format == "npy":
@@ -80,6 +89,30 @@ class Files(Writer):
         if self.params.format == "jpeg":
             return compress(image, self.params.quality, self.params.subsampling)
         return png(image) if self.params.format == "png" else _tiff(image)
+
+    def decode(self, data: bytes, frame: Frame) -> Tensor:
+        rows, top = _read(data, self.params.format)
+        if frame.signal.layout == "mosaic" and rows.ndim == 3:  # grey files are read as three equal channels
+            rows = rows[..., 0]
+        planes = rows[None] if rows.ndim == 2 else rows.transpose(2, 0, 1)
+        if planes.shape != frame.pixels.shape[1:]:
+            raise InputFault(
+                f"the file holds {'x'.join(map(str, planes.shape))} samples, the picture it is of "
+                f"{'x'.join(map(str, frame.pixels.shape[1:]))}"
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))[None]
+        return (pixels if frame.signal.levels == "dn" else pixels / top).to(frame.pixels)
+
+
+def _read(data: bytes, form: str) -> tuple[NDArray[Any], float]:
+    """Rows of a file, and the number that stands for 1 in it."""
+    if form == "npy":
+        try:
+            return np.load(io.BytesIO(data), allow_pickle=False), 1.0
+        except (ValueError, EOFError) as error:
+            raise InputFault(f"the file is damaged: {one_line(error)}") from None
+    rows, _ = decode(data, orient=False)
+    return rows, float(np.iinfo(rows.dtype).max)
 
 
 def codes(frame: Frame, bits: int) -> NDArray[Any]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from pydantic import Field
+from torch import Tensor
 
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
@@ -36,6 +37,11 @@ class Writer(ABC):
     @abstractmethod
     def encode(self, frame: Frame) -> bytes:
         """The file that holds a batch of one."""
+
+    def decode(self, data: bytes, frame: Frame) -> Tensor | None:
+        """The pixels (1, C, H, W) that a file of `encode` holds, in the units of the frame it was made of; None if
+        this writer does not read its files again. InputFault if the file is damaged or holds another picture."""
+        return None
 
     def refuses(self, signal: Signal) -> str | None:
         """Why a picture of this signal can't be written; None if it can."""

@@ -15,7 +15,7 @@ from isp_sim import recipe as recipes
 from isp_sim.formats.files import codes
 from isp_sim.formats.images import as_frame
 from isp_sim.frame import Frame
-from isp_sim.pipeline import Outcome, Step
+from isp_sim.pipeline import Given, Outcome, Step
 from isp_sim.signal import Signal
 
 
@@ -51,7 +51,15 @@ class Renderer:
 
     recipe: recipes.Recipe
 
-    def __call__(self, image: Any, key: str | Sequence[str], view: int = 0, *, return_params: bool = False) -> Any:
+    def __call__(
+        self,
+        image: Any,
+        key: str | Sequence[str],
+        view: int = 0,
+        *,
+        return_params: bool = False,
+        values: Given | None = None,
+    ) -> Any:
         """Render one picture, or a batch of pictures.
 
         Parameters
@@ -66,6 +74,9 @@ class Renderer:
             Which of the sample's renderings; an epoch is a view.
         return_params
             Whether to return what was drawn, too.
+        values
+            By step id and parameter, tensors in place of what the recipe says: see `isp_sim.pipeline.Pipeline.run`.
+            Gradients of a result in tensors flow back to them.
 
         Returns
         -------
@@ -78,18 +89,24 @@ class Renderer:
         TypeError
             If the picture is of none of these kinds.
         ValueError
-            If the recipe can't take such a picture, or its shape does not fit.
+            If the recipe can't take such a picture, or its shape does not fit, or `values` are not valid.
         """
         frame, back = self._framed(image, (key,) if isinstance(key, str) else tuple(key))
-        outcome = self.run(frame, view)
+        outcome = self.run(frame, view, values=values)
         rendered = back(outcome.frame)
         if not return_params:
             return rendered
         return rendered, outcome.values if not isinstance(key, str) else outcome.values[0]
 
-    def run(self, frame: Frame, view: int = 0, watch: Callable[[Step, Frame], None] | None = None) -> Outcome:
+    def run(
+        self,
+        frame: Frame,
+        view: int = 0,
+        watch: Callable[[Step, Frame], None] | None = None,
+        values: Given | None = None,
+    ) -> Outcome:
         """Render a frame; see `isp_sim.pipeline.Pipeline.run`."""
-        return self.recipe.pipeline.run(frame, view, watch)
+        return self.recipe.pipeline.run(frame, view, watch, values)
 
     def _framed(self, image: Any, keys: tuple[str, ...]) -> tuple[Frame, Callable[[Frame], Any]]:
         if isinstance(image, Frame):

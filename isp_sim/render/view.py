@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isp_sim.frame import Frame
-from isp_sim.signal import cfa_rows
+from isp_sim.signal import FILTERS, cfa_rows
 from isp_sim.stages.srgb import srgb_oetf
 
 
@@ -38,11 +38,11 @@ def _scaled(frame: Frame) -> Tensor:
 
 
 def _coloured(mosaic: Tensor, cfa: str) -> Tensor:
-    """Each sample in the channel of its filter; filters other than R, G and B are grey."""
+    """Each sample in the channels that its filter lets through; unknown filters are grey."""
     rows = cfa_rows(cfa)
     out = mosaic.new_zeros(mosaic.shape[0], 3, *mosaic.shape[-2:])
     for y, row in enumerate(rows):
         for x, letter in enumerate(row):
-            channels = ["RGB".index(letter)] if letter in "RGB" else [0, 1, 2]
+            channels = ["RGB".index(colour) for colour in FILTERS.get(letter, "RGB")]
             out[:, channels, y :: len(rows), x :: len(row)] = mosaic[:, :, y :: len(rows), x :: len(row)]
     return out

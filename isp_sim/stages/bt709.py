@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from isp_sim.elementary import blockwise, power
+from isp_sim.elementary import at_most, between, blockwise, positive_power
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
@@ -22,6 +21,7 @@ def bt709_oetf(x: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> round(bt709_oetf(torch.tensor(0.18)).item(), 4)
     0.4088
     """
@@ -29,7 +29,8 @@ def bt709_oetf(x: Tensor) -> Tensor:
 
 
 def _encode(x: Tensor) -> Tensor:
-    return torch.where(x < BETA, x * 4.5, power(x.clamp_min(BETA), 0.45) * ALPHA - (ALPHA - 1))
+    curved = positive_power(x.clamp_min(BETA), 0.45) * ALPHA - (ALPHA - 1)
+    return between(at_most(x, BETA), x * 4.5, curved)
 
 
 def bt709_oetf_inverse(x: Tensor) -> Tensor:
@@ -39,7 +40,8 @@ def bt709_oetf_inverse(x: Tensor) -> Tensor:
 
 def _decode(x: Tensor) -> Tensor:
     knee = 4.5 * BETA
-    return torch.where(x < knee, x / 4.5, power((x.clamp_min(knee) + (ALPHA - 1)) / ALPHA, 1 / 0.45))
+    curved = positive_power((x.clamp_min(knee) + (ALPHA - 1)) / ALPHA, 1 / 0.45)
+    return between(at_most(x, knee), x / 4.5, curved)
 
 
 class BT709OETF(Stage):

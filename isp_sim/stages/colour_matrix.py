@@ -47,14 +47,25 @@ def ccm_from_xyz_to_camera(xyz_to_camera: NDArray[np.float64]) -> NDArray[np.flo
     Coffin's dcraw and LibRaw take the same way; no chromatic adaptation is made, so the matrix should be the one
     for daylight.
     """
-    camera_from_srgb = np.asarray(xyz_to_camera, dtype=np.float64) @ XYZ_FROM_SRGB
-    white = camera_from_srgb.sum(axis=1, keepdims=True)
-    if not np.all(white > 0) or abs(np.linalg.det(camera_from_srgb / white)) < 1e-9:
+    return np.asarray(camera_to_srgb(torch.tensor(xyz_to_camera, dtype=torch.float64)[None])[0])
+
+
+def camera_to_srgb(xyz_to_camera: Tensor) -> Tensor:
+    """`ccm_from_xyz_to_camera` for a batch (B, 3, 3) of float64, differentiable."""
+    # not by a matrix product, whose last bit depends on the batch
+    primaries = torch.from_numpy(XYZ_FROM_SRGB)
+    parts = [xyz_to_camera[:, :, k, None] * primaries[k] for k in range(3)]
+    camera_from_srgb = parts[0] + parts[1] + parts[2]
+    white = camera_from_srgb[..., :1] + camera_from_srgb[..., 1:2] + camera_from_srgb[..., 2:]
+    balanced = camera_from_srgb / white
+    is_camera = (white > 0).all(dim=(1, 2)) & (torch.linalg.det(balanced).abs() >= 1e-9)
+    if not bool(is_camera.all()):
         raise ValueError(
-            f"{np.asarray(xyz_to_camera).tolist()} is no camera matrix: white must become positive RGB, "
+            f"{xyz_to_camera[~is_camera][0].tolist()} is no camera matrix: white must become positive RGB, "
             "and the matrix must have an inverse"
         )
-    return np.asarray(np.linalg.inv(camera_from_srgb / white))
+    inverse: Tensor = torch.linalg.inv(balanced)
+    return inverse
 
 
 class ColourMatrix(Stage):

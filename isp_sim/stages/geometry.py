@@ -9,7 +9,7 @@ from pydantic import Field
 from isp_sim.frame import Frame, Move
 from isp_sim.parameters import StageParams, Static, Structural
 from isp_sim.signal import cfa_rows
-from isp_sim.stage import GeometricStage
+from isp_sim.stage import GeometricStage, Recovery
 
 
 class Crop(GeometricStage):
@@ -39,3 +39,6 @@ class Crop(GeometricStage):
         top = round((height - p.height) * p.y) // len(rows) * len(rows)
         left = round((width - p.width) * p.x) // len(rows[0]) * len(rows[0])
         return Move(frame.size, window=(top, left, p.height, p.width))
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(lost=f"what lay outside the window of {p.height}x{p.width}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from isp_sim.elementary import blockwise, power
+from isp_sim.elementary import at_most, between, blockwise, positive_power
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
@@ -22,6 +21,7 @@ def srgb_oetf(x: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> round(srgb_oetf(torch.tensor(0.18)).item(), 4)
     0.4614
     """
@@ -29,7 +29,8 @@ def srgb_oetf(x: Tensor) -> Tensor:
 
 
 def _encode(x: Tensor) -> Tensor:
-    return torch.where(x <= 0.0031308, x * 12.92, power(x.clamp_min(0.0031308), 1 / 2.4) * 1.055 - 0.055)
+    curved = positive_power(x.clamp_min(0.0031308), 1 / 2.4) * 1.055 - 0.055
+    return between(at_most(x, 0.0031308), x * 12.92, curved)
 
 
 def srgb_eotf(x: Tensor) -> Tensor:
@@ -37,6 +38,7 @@ def srgb_eotf(x: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> round(srgb_eotf(torch.tensor(0.5)).item(), 4)
     0.214
     """
@@ -44,7 +46,8 @@ def srgb_eotf(x: Tensor) -> Tensor:
 
 
 def _decode(x: Tensor) -> Tensor:
-    return torch.where(x <= 0.04045, x / 12.92, power((x.clamp_min(0.04045) + 0.055) / 1.055, 2.4))
+    curved = positive_power((x.clamp_min(0.04045) + 0.055) / 1.055, 2.4)
+    return between(at_most(x, 0.04045), x / 12.92, curved)
 
 
 class SRGBOETF(Stage):

@@ -11,20 +11,22 @@ from isp_sim.cameras.profile import Gain
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
-from isp_sim.signal import Signal
-from isp_sim.stage import Stage
+from isp_sim.signal import Requirement, Signal
+from isp_sim.stage import Recovery, Result, Stage
+from isp_sim.stages.safe_highlights import INFLECTION, Highlights, Inflection, safely, undo_gains
 
 
 class WhiteBalance(Stage):
     """Multiplies R, G and B by their gains, on a mosaic or an RGB picture. Linear in, linear out; does not clip.
 
-    The inverse divides by the same gains; an `error` is not undone.
+    The inverse divides by the same gains; an `error` is not undone. With safe highlights, which need RGB, it leaves
+    white white and marks the pixels that it dims less in the map ``lost``.
     """
 
     needs = Signal.where(white_balanced=False, colour="camera", levels="unit", transfer="linear")
     gives = Signal.change(white_balanced=True)
     halo = 0
-    source = "DNG 1.7.1, AsShotNeutral [DNG2023]"
+    source = "DNG 1.7.1, AsShotNeutral [DNG2023]; safe highlights: Brooks et al. 2019 [Brooks2019]"
 
     class Params(StageParams):
         gains: tuple[Gain, Gain, Gain] | None = Field(
@@ -35,15 +37,26 @@ class WhiteBalance(Stage):
             description="wrong gains of R, G and B, multiplied on top [factor]",
             json_schema_extra={"undone": False},
         )
+        highlights: Highlights = "plain"
+        inflection: Inflection = INFLECTION
+
+    def requirement(self, p: Any) -> Requirement:
+        return self.needs if p.highlights == "plain" else Requirement({**self.needs.accepted, "layout": ("rgb",)})
 
     def facts_read(self, p: Any) -> tuple[str, ...]:
         return ("wb_gains",) if p.gains is None else ()
 
+    def refuses(self, signal: Signal, p: Any) -> str | None:
+        return signal.no_spread
+
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return frame.pixels * frame.spread(self._gains(frame, p) * p.error)
 
-    def inverse(self, frame: Frame, p: Any) -> Tensor:
-        return frame.pixels / frame.spread(self._gains(frame, p))
+    def inverse(self, frame: Frame, p: Any) -> Tensor | Result:
+        return undo_gains(frame, frame.spread(self._gains(frame, p)), p.highlights, p.inflection)
+
+    def recovery(self, p: Any) -> Recovery:
+        return safely(super().recovery(p), p.highlights)
 
     @staticmethod
     def _gains(frame: Frame, p: Any) -> Tensor:

@@ -21,6 +21,19 @@ SCALES: Final = {"full": (0.0, 255.0, 255.0), "limited": (16.0, 219.0, 224.0)}
 """Of luma: the code of black, the codes from black to white; of colour differences: the codes from -1/2 to 1/2."""
 
 
+def luma(rgb: Tensor, standard: str = "bt601") -> Tensor:
+    """Luma Y' of code values (B, 3, H, W), (B, 1, H, W). A neutral colour keeps its value to the last bit.
+
+    Examples
+    --------
+    >>> round(luma(torch.tensor([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)).item(), 3)
+    0.299
+    """
+    kr, kb = WEIGHTS[standard]
+    r, g, b = rgb[:, :1], rgb[:, 1:2], rgb[:, 2:]
+    return g + ((r - g) * kr + (b - g) * kb)
+
+
 def rgb_to_ycbcr(rgb: Tensor, standard: str = "bt601", range: str = "full") -> Tensor:
     """R'G'B' to Y'CbCr, in 8-bit codes over 255.
 
@@ -45,12 +58,12 @@ def rgb_to_ycbcr(rgb: Tensor, standard: str = "bt601", range: str = "full") -> T
     [150.0, 44.0, 21.0]
     """
     kr, kb = WEIGHTS[standard]
-    black, luma, chroma = SCALES[range]
-    r, g, b = rgb.unbind(1)
-    y = g + ((r - g) * kr + (b - g) * kb)  # written so that a neutral colour keeps its value to the last bit
+    black, white, chroma = SCALES[range]
+    r, _, b = rgb.unbind(1)
+    y = luma(rgb, standard)[:, 0]
     cb, cr = (b - y) * (0.5 / (1 - kb)), (r - y) * (0.5 / (1 - kr))
     return torch.stack(
-        [(y * luma + black) / 255, (cb * chroma + 128) / 255, (cr * chroma + 128) / 255],
+        [(y * white + black) / 255, (cb * chroma + 128) / 255, (cr * chroma + 128) / 255],
         dim=1,
     )
 
@@ -58,9 +71,9 @@ def rgb_to_ycbcr(rgb: Tensor, standard: str = "bt601", range: str = "full") -> T
 def ycbcr_to_rgb(ycbcr: Tensor, standard: str = "bt601", range: str = "full") -> Tensor:
     """The inverse of `rgb_to_ycbcr`; shapes and conventions as there. Not clipped."""
     kr, kb = WEIGHTS[standard]
-    black, luma, chroma = SCALES[range]
+    black, white, chroma = SCALES[range]
     y, cb, cr = ycbcr.unbind(1)
-    y = (y * 255 - black) / luma
+    y = (y * 255 - black) / white
     r_y, b_y = (cr * 255 - 128) / chroma * (2 * (1 - kr)), (cb * 255 - 128) / chroma * (2 * (1 - kb))
     g_y = (r_y * kr + b_y * kb) * (-1 / (1 - kr - kb))
     return torch.stack([y + r_y, y + g_y, y + b_y], dim=1)

@@ -7,7 +7,8 @@ parameter says:
 
 - ``examples=[...]``: values to try where bounds do not tell what is valid, such as a name or the knots of a curve;
 - ``json_schema_extra={"unbounded": "why"}``: the reason why a number has no bounds;
-- ``json_schema_extra={"undone": False}``: an error on top of a stage, which its inverse leaves alone.
+- ``json_schema_extra={"undone": False}``: an error on top of a stage, which its inverse leaves alone;
+- ``json_schema_extra={"differentiable": False}``: a number that the picture depends on and no gradient flows to.
 
 The first law that breaks is often the cause of the others, so those that then tell nothing are reported as not
 applicable. The kit needs neither pytest nor hypothesis, draws everything from keyed generators, and leaves the
@@ -28,8 +29,10 @@ from isp_sim.testing import (
     laws_bits,
     laws_declared,
     laws_demosaicers,
+    laws_modes,
     laws_numbers,
     laws_runs,
+    laws_warps,
 )
 from isp_sim.testing.law import Law, tested
 from isp_sim.testing.pictures import FACTS, FactMaker
@@ -77,7 +80,11 @@ STAGE_LAWS: Final[tuple[Law, ...]] = (
     laws_bits.pickles,
     laws_numbers.precision,
     laws_numbers.gradient,
+    laws_numbers.parameter_gradient,
+    laws_modes.soft_twin,
+    laws_warps.warp,
     laws_numbers.inverse,
+    laws_numbers.recovery,
     laws_numbers.cuda,
 )
 

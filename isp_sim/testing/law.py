@@ -6,15 +6,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from isp_sim.testing.report import Check
 
-if TYPE_CHECKING:
-    from isp_sim.testing.subject import Subject
-
-Test = Callable[["Subject"], str | None]
-"""Returns a remark or None; raises Broken or NotApplicable."""
+Test = Callable[[Any], str | None]
+"""Takes what is under test, returns a remark or None; raises Broken or NotApplicable."""
 
 
 class Broken(Exception):
@@ -52,7 +49,7 @@ def law(name: str, expected: str, look_for: str, after: tuple[str, ...] = ()) ->
     return lambda test: Law(name, expected, look_for, after, test)
 
 
-def tested(laws: Sequence[Law], subject: Subject) -> tuple[Check, ...]:
+def tested(laws: Sequence[Law], subject: Any) -> tuple[Check, ...]:
     """Test laws one after the other, each only if those that it builds on hold."""
     checks: list[Check] = []
     doubtful: set[str] = set()
@@ -67,7 +64,7 @@ def tested(laws: Sequence[Law], subject: Subject) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _tested(law: Law, subject: Subject) -> Check:
+def _tested(law: Law, subject: Any) -> Check:
     try:
         remark = law.test(subject)
     except NotApplicable as reason:

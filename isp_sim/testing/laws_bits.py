@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -241,19 +242,18 @@ def threads(s: Subject) -> str | None:
 @law(
     "tile",
     "a tile with a margin of `halo` pixels, and its part of the draws, gives the bits of the whole picture",
-    "a halo too small, or a result that depends on the place in the picture or on its size: then halo = None",
+    "a halo (or reach) too small, or a result that depends on the place in the picture or on its size: then None",
     after=BITS,
 )
 def tile(s: Subject) -> str | None:
-    halo = s.stage.halo
-    if halo is None:
-        raise NotApplicable("halo is None: a pixel may depend on the whole picture")
     if s.moves:
         raise NotApplicable("it moves pixels")
     left_out: NotApplicable | None = None
     number = 0
     for setting in s.settings:
         try:
+            if (halo := s.reach(setting)) is None:
+                raise NotApplicable("a pixel may depend on the whole picture")
             _tiles(s, setting, halo)
             number += 1
         except NotApplicable as reason:
@@ -265,13 +265,22 @@ def tile(s: Subject) -> str | None:
     return f"in {number} of {len(s.settings)} settings; in the others {left_out}"
 
 
+def _up_to(n: int, step: int) -> int:
+    return -(-n // step) * step
+
+
 def _tiles(s: Subject, setting: Setting, halo: int) -> None:
-    rows, columns = period(setting.signal)
+    other = s.stage.input_signal if setting.backward else s.stage.output_signal
+    after = other(setting.signal, setting.constants)
+    rows, columns = map(math.lcm, period(setting.signal), period(after))
     size = setting.size((2 * halo + 6 * rows + 29, 2 * halo + 6 * columns + 31))
     height, width = 2 * rows + 7, 2 * columns + 9
+    scale = s.scale(setting.signal)
+    if scale > 1:  # whole pixels of the result
+        size, (height, width) = ((a // scale * scale, b // scale * scale) for a, b in (size, (height, width)))
     places = {
         "the top left corner": (0, 0),
-        "the middle": (halo + 2 * rows, halo + 2 * columns),
+        "the middle": (_up_to(halo + 2 * rows, scale), _up_to(halo + 2 * columns, scale)),
         "the bottom right corner": (size[0] - height, size[1] - width),
     }
     values = s.values(setting, KEYS[:2])
@@ -286,9 +295,10 @@ def _tiles(s: Subject, setting: Setting, halo: int) -> None:
 
         part = s.frame(setting, KEYS[:2], size, dtype).crop(*window)
         cut = s.apply(setting, replace(part, pixels=part.pixels.contiguous()), values, rng)
-        inner = cut.moved(Move(cut.size, window=(y - top, x - left, height, width)))
+        y, x, top, left = y // scale, x // scale, top // scale, left // scale
+        inner = cut.moved(Move(cut.size, window=(y - top, x - left, height // scale, width // scale)))
         whole = s.run(setting, KEYS[:2], size, dtype=dtype)
-        if text := other_frame(inner, whole.moved(Move(size, window=(y, x, height, width)))):
+        if text := other_frame(inner, whole.moved(Move(whole.size, window=(y, x, height // scale, width // scale)))):
             raise Broken(f"{setting}, {dtype}, a tile in {place}: {text}")
 
 

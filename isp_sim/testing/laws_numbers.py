@@ -89,7 +89,7 @@ def gradient(s: Subject) -> str | None:
     sloped = [setting for setting in s.settings if s.stage.is_differentiable(setting.constants)]
     for setting in s.settings:
         if setting not in sloped:
-            slope = _slope(s, setting, inside=True)
+            slope = slope_of(s, setting, inside=True)
             if slope is not None and bool((slope != 0).any()):
                 raise Broken(f"{setting}: differentiable is False, yet slopes of up to {slope.abs().max():.3g} flow")
     if not sloped:
@@ -98,14 +98,16 @@ def gradient(s: Subject) -> str | None:
     flat = True
     for setting in sloped:
         for inside in (True, False):
-            slope = _slope(s, setting, inside)
+            slope = slope_of(s, setting, inside)
             if slope is None:
                 raise Broken(f"{setting}: no gradient flows from the output back to the pixels")
             if number := int((~slope.isfinite()).sum()):
                 where = "well within the range" if inside else "of a picture with pixels at 0, below 0 and above 1"
                 raise Broken(f"{setting}: {number} of {slope.numel()} slopes are NaN or infinite, {where}")
             flat = flat and not bool((slope != 0).any())
-        if setting.smallest > SIZES[1]:
+        if getattr(setting.constants, "mode", None) == "straight_through":
+            remarks["in mode straight_through, another function's on purpose"] = None
+        elif setting.smallest > SIZES[1]:
             remarks["not compared with differences where it needs large pictures"] = None
         elif text := _unlike_differences(s, setting):
             if s.drawn_by(setting):
@@ -128,7 +130,7 @@ def _projection(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return projected
 
 
-def _slope(s: Subject, setting: Setting, inside: bool) -> Tensor | None:
+def slope_of(s: Subject, setting: Setting, inside: bool) -> Tensor | None:
     """The gradient of a projection of the result by the pixels; None if there is none."""
     names = KEYS[:2]
     frame = s.frame(setting, names, dtype=torch.float64, inside=inside)
@@ -142,7 +144,7 @@ def _unlike_differences(s: Subject, setting: Setting) -> str | None:
     names = KEYS[:2]
     frame = s.frame(setting, names, dtype=torch.float64, inside=True)
     run = _projection(_on_pixels(s, setting, frame, s.values(setting, names)))
-    slope = _slope(s, setting, inside=True)
+    slope = slope_of(s, setting, inside=True)
     if slope is None:
         return "no gradient flows"
     x, rng = frame.pixels, keyed("directions", "")
@@ -180,6 +182,88 @@ def _unlike_mean(s: Subject, setting: Setting) -> str | None:
     return None
 
 
+@law(
+    "parameter gradient",
+    "a differentiable stage has the gradient of what it computes by each of its floating parameters, too; where it "
+    "draws, that of its mean will do; a parameter that has none, though the picture depends on it, says "
+    "json_schema_extra={'differentiable': False}",
+    "detach, float(p.x), NumPy or rounding on the way from a parameter to the pixels",
+    after=(*BITS, "input untouched", "gradient"),
+)
+def parameter_gradient(s: Subject) -> str | None:
+    tested: dict[str, None] = {}
+    remarks: dict[str, None] = {}
+    for setting in s.settings:
+        if not s.stage.is_differentiable(setting.constants) or setting.smallest > SIZES[1]:
+            continue
+        frame = s.frame(setting, KEYS[:1], dtype=torch.float64, inside=True)
+        for name, start in s.floating(frame, s.values(setting, KEYS[:1])).items():
+            if name in s.model.model_fields and said(s.model.model_fields[name], "differentiable") is False:
+                if bool((_by_parameter(s, setting, name)[1] != 0).any()):
+                    raise Broken(f"{setting}: {name} says differentiable False, yet a gradient flows to it")
+                continue
+            text = _unlike_by_parameter(s, setting, name, start)
+            if text and s.drawn_by(setting):
+                remarks["of the mean, not of each draw, in some settings"] = None
+                text = _unlike_mean_by_parameter(s, setting, name)
+            if text:
+                raise Broken(f"{setting}: {name}: {text}")
+            tested[name] = None
+    if not tested:
+        raise NotApplicable("it has no floating parameter, or is not differentiable")
+    return "; ".join([", ".join(tested), *remarks])
+
+
+def _by_parameter(
+    s: Subject, setting: Setting, name: str, names: Sequence[str] = KEYS[:1], keys: Sequence[str] | None = None
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """The stage as a function of one parameter alone, and the gradient of a projection of its result."""
+    size = None if keys is None else setting.size((41, 43))
+    values = s.values(setting, names)
+
+    def run(parameter: Tensor) -> Tensor:
+        frame = s.frame(setting, names, size, torch.float64, inside=True, keys=keys)
+        return s.apply(setting, frame, values, given={name: parameter}).pixels
+
+    frame = s.frame(setting, names, size, torch.float64, inside=True, keys=keys)
+    leaf = s.floating(frame, values)[name].clone().requires_grad_()
+    out = _projection(run)(leaf) if keys is None else run(leaf).mean()
+    slope = torch.autograd.grad(out, leaf, allow_unused=True)[0] if out.requires_grad else None
+    return run, torch.zeros_like(leaf) if slope is None else slope
+
+
+def _unlike_by_parameter(s: Subject, setting: Setting, name: str, start: Tensor) -> str | None:
+    """Compare the slope by a parameter with central differences, in each of its numbers."""
+    run, slope = _by_parameter(s, setting, name)
+    projected = _projection(run)
+    for at in range(min(start.numel(), 60)):
+        size = float(start.flatten()[at].abs()) or float(start.abs().max()) or 1.0
+        step, direction = 1e-6 * size, torch.zeros_like(start)
+        direction.view(-1)[at] = 1
+        with torch.no_grad():
+            ahead, behind = float(projected(start + step * direction)), float(projected(start - step * direction))
+            spread = float(run(start).abs().sum())
+        measured, claimed = (ahead - behind) / (2 * step), float(slope.flatten()[at])
+        rounding = 2.0**-52 * spread / step
+        if not math.isfinite(claimed) or abs(measured - claimed) > 1e-4 * max(abs(measured), abs(claimed)) + rounding:
+            return f"number {at} has the slope {claimed:.6g}, central differences give {measured:.6g}"
+    return None
+
+
+def _unlike_mean_by_parameter(s: Subject, setting: Setting, name: str) -> str | None:
+    """Compare the slope of the mean over many draws with a difference of means, by its standard error."""
+    run, slope = _by_parameter(s, setting, name, KEYS[:1] * 8, KEYS[:8])
+    frame = s.frame(setting, KEYS[:1] * 8, setting.size((41, 43)), torch.float64, inside=True, keys=KEYS[:8])
+    start = s.floating(frame, s.values(setting, KEYS[:1] * 8))[name]
+    step = 0.02 * float(start.abs().max())
+    with torch.no_grad():
+        each = (run(start + step) - run(start - step)) / (2 * step)
+    measured, error, claimed = float(each.mean()), float(each.std() / math.sqrt(each.numel())), float(slope.sum())
+    if abs(measured - claimed) > 5 * error + 1e-3 * abs(claimed):
+        return f"the slope of the mean is {claimed:.6g}, differences of means give {measured:.6g} +- {error:.2g}"
+    return None
+
+
 # -- inverse ---------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +293,39 @@ def inverse(s: Subject) -> str | None:
             if text := apart(undo(after.pixels), x, 1e-6 * float(x.abs().max()) + 100 * last_bit):
                 raise Broken(f"{setting}, {dtype}: {text}")
     return f"with {', '.join(kept)} at its default" if kept else None
+
+
+@law(
+    "recovery",
+    "what a stage offers to undo it gives a picture of the signal and size that was there; where it says that nothing "
+    "is lost, that picture itself, within 1e-6; where it offers nothing, it says why",
+    "a stage without inverse whose recovery leaves `lost` empty, or forgets what the signal before it was",
+    after=BITS,
+)
+def recovery(s: Subject) -> str | None:
+    said_of: dict[str, None] = {}
+    for setting in s.settings:
+        if setting.backward:
+            continue
+        offer = s.stage.recovery(setting.constants)
+        if offer.undo is None:
+            if not offer.lost:
+                raise Broken(f"{setting}: nothing is offered, and `lost` does not say why")
+            said_of[f"nothing to offer: {offer.lost}"] = None
+            continue
+        values, size = s.values(setting, KEYS[:3]), setting.size(SMALL)
+        before = s.frame(setting, KEYS[:3], size, inside=True)
+        after = s.apply(setting, before, values)
+        back = s.recovered(setting, before, after, values)
+        if back.pixels.shape != before.pixels.shape:
+            raise Broken(f"{setting}: {tuple(back.pixels.shape)} came back of {tuple(before.pixels.shape)}")
+        if not bool(back.pixels.isfinite().all()):
+            raise Broken(f"{setting}: what comes back is not finite")
+        # an inverse has a law of its own
+        if offer.is_exact and not s.type.is_invertible() and (text := apart(back.pixels, before.pixels, 1e-6)):
+            raise Broken(f"{setting}: it says that nothing is lost, yet {text}")
+        said_of[offer.by or "its inverse"] = None
+    return "; ".join(said_of)
 
 
 # -- CUDA ------------------------------------------------------------------------------------------------------

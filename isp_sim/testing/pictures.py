@@ -18,8 +18,13 @@ from isp_sim.stage import Stage
 FactMaker = Callable[[np.random.Generator], NDArray[Any]]
 """Makes one sample's value of a capture fact, without the leading batch axis."""
 
-CFAS: Final = ("GRBG", "RGGB", "BGGR", "GBRG", "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", "RRGGRRGGGGBBGGBB")
-"""The colour filter arrays that are tried: the four Bayer phases, X-Trans and Quad Bayer."""
+CFAS: Final = (
+    *("GRBG", "RGGB", "BGGR", "GBRG"),
+    *("GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", "RRGGRRGGGGBBGGBB"),
+    *("RWWB", "CYGM"),
+)
+"""The colour filter arrays that are tried: the four Bayer phases, X-Trans, Quad Bayer, and two whose sites mix colours:
+RCCB, of which two sites are clear, and CYGM."""
 
 
 def keyed(purpose: str, key: str) -> np.random.Generator:
@@ -39,16 +44,53 @@ def _matrix(rng: np.random.Generator) -> NDArray[Any]:
     return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
 
+def _table(rng: np.random.Generator) -> NDArray[Any]:
+    return np.round(np.cumsum(rng.uniform(1, 8, 1201)))
+
+
+def _xyz_to_camera(rng: np.random.Generator) -> NDArray[Any]:
+    """Like those of real cameras, which see D65 greener than it is."""
+    daylight = np.array([[0.7, -0.08, -0.1], [-0.44, 1.26, 0.2], [-0.09, 0.2, 0.58]])
+    return daylight * rng.uniform(0.95, 1.05, (2, 3, 3))
+
+
+def _forward(rng: np.random.Generator) -> NDArray[Any]:
+    daylight = np.array([[0.75, 0.1, 0.11], [0.26, 0.92, -0.18], [0.01, -0.22, 1.03]])
+    return daylight * rng.uniform(0.95, 1.05, (2, 3, 3))
+
+
 def _curve(rng: np.random.Generator) -> NDArray[Any]:
     y = np.array([0.0, 0.3, 0.6, 0.85, 1.0]) + np.pad(rng.uniform(-0.08, 0.08, 3), 1)
     return np.stack([np.array([0.0, 0.2, 0.45, 0.7, 1.0]), y], axis=1)
 
 
+def _geometry(rng: np.random.Generator) -> NDArray[Any]:
+    """Of a grid of 3x4 points for each site of a Bayer pattern."""
+    sites = [[y, x, 4096, 4096, 2, 2, 0, 3, 3, 4] for y in (0, 1) for x in (0, 1)]
+    return np.concatenate([sites, rng.uniform([0, 0, 0.2, 0.2], [0.2, 0.2, 0.5, 0.5], (4, 4))], axis=1)
+
+
+def _gamut(rng: np.random.Generator) -> NDArray[Any]:
+    width = np.full((4, 1), 0.4)
+    return np.concatenate([rng.uniform(0, 1, (4, 3)), rng.uniform(-0.04, 0.04, (4, 3)), width], axis=1)
+
+
 FACTS: Final[Mapping[str, FactMaker]] = {
+    "linearization_table": _table,
     "wb_gains": _gains,
     "ccm": _matrix,
+    "color_matrices": _xyz_to_camera,
+    "calibration_illuminants": lambda rng: rng.uniform([2700, 6000], [3200, 7000]),
+    "camera_calibrations": lambda rng: np.eye(3) * rng.uniform(0.95, 1.05, (2, 3, 1)),
+    "forward_matrices": _forward,
     "tone_curve": _curve,
+    "digital_gain": lambda rng: rng.uniform(1.0, 1.6, (1, 1, 1)),
+    "gamut_map": _gamut,
     "noise_profile": lambda rng: rng.uniform([[1e-4, 1e-6]], [[1e-2, 1e-4]]),
+    "gain_map": lambda rng: rng.uniform(1, 2, (4, 3, 4)),
+    "gain_map_geometry": _geometry,
+    "vignette": lambda rng: rng.uniform([0, 0, 0, 0, 0, 0.4, 0.4], [0.5, 0.5, 0.1, 0.1, 0.1, 0.6, 0.6]),
+    "shading_corrected": lambda rng: np.ones((2, 1, 1)),
     "iso": lambda rng: rng.uniform(100, 6400, (1, 1, 1)),
     "exposure_time": lambda rng: rng.uniform(1e-3, 1, (1, 1, 1)),
 }
@@ -57,10 +99,22 @@ FACTS: Final[Mapping[str, FactMaker]] = {
 SHAPES: Final[Mapping[str, tuple[int | None, ...]]] = {
     "black_level": (None, None, None),
     "white_level": (None, None, None),
+    "linearization_table": (None,),
     "wb_gains": (3, 1, 1),
     "ccm": (3, 3),
+    "color_matrices": (2, 3, 3),
+    "calibration_illuminants": (2,),
+    "camera_calibrations": (2, 3, 3),
+    "forward_matrices": (2, 3, 3),
     "tone_curve": (None, 2),
+    "digital_gain": (1, 1, 1),
+    "gamut_map": (None, 7),
     "noise_profile": (None, 2),
+    "gain_map": (None, None, None),
+    "gain_map_geometry": (None, 14),
+    "vignette": (7,),
+    "shading_corrected": (2, 1, 1),
+    "placement": (2, 4),
     "iso": (1, 1, 1),
     "exposure_time": (1, 1, 1),
 }

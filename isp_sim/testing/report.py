@@ -49,7 +49,7 @@ class Report:
     plugin
         Its registered name, or that of its class.
     kind
-        ``stage``, ``degradation`` or ``demosaicer``.
+        ``stage``, ``degradation`` or ``demosaicer``; another package's kit has kinds of its own.
     checks
         The laws.
     seconds

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,8 @@ from isp_sim.frame import PERIODIC, Capture, Frame, MissingFact
 from isp_sim.parameters import StageParams, collate
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
-from isp_sim.stage import GeometricStage, Stage, StageFault, attach
+from isp_sim.stage import GeometricStage, Result, Stage, StageFault, attach
+from isp_sim.stages.demosaic import interpolated
 from isp_sim.testing.cases import Case, cases
 from isp_sim.testing.law import Broken, NotApplicable, raised
 from isp_sim.testing.pictures import FactMaker, keyed, levels, picture, signals
@@ -157,6 +159,10 @@ class Subject:
     def moves(self) -> bool:
         return issubclass(self.type, GeometricStage)
 
+    def scale(self, signal: Signal) -> int:
+        """How many pixels make one, down and across: more than 1 for some demosaicers."""
+        return self.plugin.scale(str(signal.cfa)) if issubclass(self.plugin, Demosaicer) else 1
+
     @cached_property
     def cases(self) -> list[Case]:
         return cases(self.model, self.given)
@@ -268,11 +274,22 @@ class Subject:
         frame: Frame,
         values: Sequence[Mapping[str, Any]],
         rng: Callable[[tuple[str, ...]], Randomness] | None = None,
+        given: Mapping[str, Tensor] | None = None,
     ) -> Frame:
-        """What the engine makes of a batch once its parameters are drawn.
+        """What the engine makes of a batch once its parameters are drawn; `given` tensors replace some of them.
 
         Only that a Degradation leaves the signal is not enforced here, because it is a law of its own.
         """
+        parts = []
+        for indices, part, p in self._parts(frame, values):
+            vars(p).update({name: tensor[indices] for name, tensor in (given or {}).items()})
+            parts.append((indices, self._apply(setting, part, p, (rng or self._rng)(part.keys))))
+        return Frame.join(parts)
+
+    def _parts(
+        self, frame: Frame, values: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[list[int], Frame, SimpleNamespace]]:
+        """The parts of a batch that are computed together: positions, frame, parameters."""
         fields = dict(self.model.model_fields)
         drawn = []
         for key, plain in zip(frame.keys, values, strict=True):
@@ -280,11 +297,27 @@ class Subject:
             if more := self.stage.further(plain):
                 drawn[-1] |= more.draw(partial(keyed, key=key))
                 fields |= more.model.model_fields
-        parts = []
         for indices, p in collate(fields, drawn, frame.pixels):
-            part = frame.select(indices)
-            parts.append((indices, self._apply(setting, part, p, (rng or self._rng)(part.keys))))
-        return Frame.join(parts)
+            yield indices, frame.select(indices), p
+
+    def reach(self, setting: Setting) -> int | None:
+        """How far a pixel of the result depends on its surroundings; None for the whole picture."""
+        names = KEYS[:2]
+        frame = self.frame(setting, names)
+        found = [self.stage.reach(p) for _, _, p in self._parts(frame, self.values(setting, names))]
+        return None if None in found else max(reach for reach in found if reach is not None)
+
+    def results(
+        self, setting: Setting, frame: Frame, values: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[list[int], Frame, Tensor | Result]]:
+        """What the stage itself returns for each part of a batch, forward: positions, frame, result."""
+        for indices, part, p in self._parts(frame, values):
+            yield indices, part, self.stage.apply(part, p, self._rng(part.keys))
+
+    def floating(self, frame: Frame, values: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The parameters that reach the stage as floating tensors; of a batch of equal plain values."""
+        ((_, _, p),) = self._parts(frame, values)
+        return {n: v for n, v in vars(p).items() if isinstance(v, Tensor) and v.is_floating_point()}
 
     def _rng(self, keys: tuple[str, ...]) -> Randomness:
         return Randomness(0, 0, self.name, keys)
@@ -297,6 +330,17 @@ class Subject:
         if isinstance(stage, GeometricStage):
             return frame.moved(stage.move(frame, p))
         return attach(frame, stage.apply(frame, p, rng), stage.output_signal(frame.signal, constants), self.name)
+
+    def recovered(self, setting: Setting, before: Frame, after: Frame, values: Sequence[Mapping[str, Any]]) -> Frame:
+        """What `Stage.recovery` offers, run on the frame after the stage."""
+        recovery = self.stage.recovery(setting.constants)
+        assert recovery.undo is not None
+        parts = []
+        for indices, part, p in self._parts(after, values):
+            signal = replace(before.signal, bit_depth=None)
+            result = recovery.undo(part, p, before.signal)
+            parts.append((indices, attach(part, result, signal, f"what undoes {self.name}")))
+        return Frame.join(parts)
 
     def run(self, setting: Setting, names: Sequence[str], size: tuple[int, int] | None = None, **options: Any) -> Frame:
         """Make a frame and run the stage on it."""
@@ -320,8 +364,5 @@ class Interpolation(Stage):
     def refuses(self, signal: Signal, p: Any) -> str | None:
         return None if self.algorithm.accepts(str(signal.cfa)) else f"does not know the CFA {signal.cfa}"
 
-    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        algorithm = self.algorithm()
-        if min(frame.size) < algorithm.smallest:
-            raise ValueError(f"needs at least {algorithm.smallest}x{algorithm.smallest}")
-        return algorithm.demosaic(frame.pixels, str(frame.signal.cfa))
+    def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
+        return interpolated(self.algorithm(), frame)

@@ -164,6 +164,7 @@ def test_show_knows_every_plugin() -> None:
         assert result.exit_code == 0, result.output
         assert "no description" not in result.stdout
     assert "0 and <= 1" in run("show", "shot_read_noise").stdout
+    assert "0.02 mean absolute difference" in run("show", "jpeg").stdout
     assert "did you mean 'jpeg'" in run("show", "jpg").stderr
 
 

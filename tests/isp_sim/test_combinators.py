@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isp_sim import recipe
-from isp_sim.pipeline import Run, SignalFault, State, run_steps
+from isp_sim.pipeline import Run, SignalFault, State, run_steps, walk
 from isp_sim.signal import Signal
 
 NOISE = "gaussian_noise: {sigma: {uniform: [0.1, 0.2]}}"
@@ -68,7 +68,7 @@ class TestEvery:
     @pytest.mark.parametrize("entry", ENTRIES)
     def test_the_record_says_what_was_run(self, tools, entry):
         pipeline = parse(entry).pipeline
-        known = {step.id for step in recipe.walk(pipeline.steps)}
+        known = {step.id for step in walk(pipeline.steps)}
         outcome = pipeline.run(tools.picture(Signal(), batch=12, size=(4, 4)))
         assert all(set(values) <= known for values in outcome.values)
         assert len({tuple(values) for values in outcome.values}) > 1 or "shuffle" in entry
@@ -79,7 +79,7 @@ class TestEvery:
             "{maybe: {stages: jpeg}, id: sometimes}",
             "shuffle: [clip, {maybe: {stages: [jpeg]}}]",
         ).pipeline.steps
-        assert [step.id for step in recipe.walk(steps)] == [
+        assert [step.id for step in walk(steps)] == [
             "one_of", "one_of/0/jpeg", "one_of/1/clip", "one_of/1/jpeg", "one_of/1/last",
             "sometimes", "sometimes/jpeg",
             "shuffle", "shuffle/clip", "shuffle/maybe", "shuffle/maybe/jpeg",

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isp_sim.frame import Boxes, Capture, Frame, Masks, MissingFact, Move, Points
+from isp_sim.frame import Boxes, Capture, Frame, Masks, MissingFact, Move, Points, Warp
 from isp_sim.signal import RAW, Signal, cfa_rows
 
 CFAS = ("RGGB", "GBRG", "RG/GB/BG", "RGB/GBR", "R/G/B", "GBGGRG/RGRBGB/GBGGRG/GRGGBG/BGBRGR/GRGGBG")
@@ -198,7 +199,7 @@ class TestFrame:
 
     def test_spread_over_a_foreign_colour_is_refused(self):
         frame = Frame(torch.zeros(1, 1, 4, 4), raw("RCCB"), keys=("a",))
-        with pytest.raises(ValueError, match="RCCB has sites other than R, G and B"):
+        with pytest.raises(ValueError, match="none for the W sites of the CFA RWWB"):
             frame.spread(torch.ones(1, 3, 1, 1))
 
     def test_to_takes_everything_along(self):
@@ -289,3 +290,53 @@ class TestCapture:
         assert capture.get("ccm") is None
         with pytest.raises(TypeError):
             capture["iso"] = torch.ones(1)  # type: ignore[index]
+
+
+class TestPlacement:
+    """Where a picture that was moved lies on the whole one."""
+
+    MOVES = (
+        {"window": (2, 3, 9, 7)},
+        {"mirror_x": True},
+        {"mirror_y": True, "window": (1, 0, 8, 11)},
+        {"transpose": True},
+        {"transpose": True, "mirror_x": True, "window": (3, 1, 6, 7)},
+    )
+
+    @staticmethod
+    def numbered() -> Frame:
+        """Every pixel holds its own row and column, as 100 y + x."""
+        y, x = torch.meshgrid(torch.arange(12.0), torch.arange(14.0), indexing="ij")
+        return Frame((100 * y + x)[None, None].expand(1, 3, -1, -1), Signal(), Capture(), ("a",))
+
+    @pytest.mark.parametrize("first", MOVES, ids=str)
+    @pytest.mark.parametrize("second", MOVES, ids=str)
+    def test_leads_back_to_every_pixel(self, first: dict[str, Any], second: dict[str, Any]) -> None:
+        frame = self.numbered()
+        for move in (first, second):
+            height, width = frame.size[::-1] if move.get("transpose") else frame.size
+            window = move.get("window")
+            if window and (window[0] + window[2] > height or window[1] + window[3] > width):
+                window = (1, 1, height - 2, width - 1)
+            frame = frame.moved(Move(frame.size, **{**move, "window": window}))
+            place = frame.capture["placement"][0]
+            y, x = torch.meshgrid(torch.arange(frame.size[0]), torch.arange(frame.size[1]), indexing="ij")
+            column, row = (p[0] * x + p[1] * y + p[2] for p in place)
+            assert torch.equal(100 * row + column, frame.pixels[0, 0])
+            assert place[:, 3].tolist() == [14, 12]
+
+    def test_a_move_that_moves_nothing_leaves_none(self) -> None:
+        frame = self.numbered()
+        assert "placement" not in frame.crop(0, 0, 12, 14).capture
+        assert "placement" not in frame.moved(Move(frame.size)).capture
+
+    def test_parts_that_were_moved_join_with_parts_that_were_not(self) -> None:
+        frame = self.numbered()
+        turned = frame.moved(Move(frame.size, mirror_x=True))
+        joined = Frame.join([([1], frame), ([0], turned)])
+        assert torch.equal(joined.capture["placement"], torch.cat([turned.placement, frame.placement]))
+
+    def test_a_resampled_picture_has_no_place(self) -> None:
+        frame = self.numbered()
+        warp = Warp(torch.ones(1, 2, 3, 4), frame.size, lambda xy, _: xy)
+        assert not frame.warped(warp).capture["placement"].any()

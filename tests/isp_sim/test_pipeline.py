@@ -362,3 +362,96 @@ def test_a_field_left_open_is_no_fault_but_stays_open(tools):
     signals, problems = tools.chain(["clip"]).check(State(IMAGE.changed({"colour": OPEN})))
     assert not problems
     assert signals[0][1].colour == OPEN
+
+
+class TestGivenValues:
+    """Tensors in place of what a recipe says: what a gradient is wanted for."""
+
+    RAW = Signal(colour="camera", white_balanced=False, transfer="linear", reference="scene")
+
+    def chain(self, tools):
+        matrix = [[1.5, -0.3, -0.2], [-0.2, 1.4, -0.2], [0, -0.4, 1.4]]
+        return tools.chain([{"white_balance": {"gains": [2, 1, 1.5]}}, {"colour_matrix": {"matrix": matrix}}])
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_the_same_values_are_the_same_bits(self, tools, dtype):
+        frame = tools.picture(self.RAW, dtype=dtype, size=(9, 7))
+        plain = self.chain(tools).run(frame)
+        gains = torch.tensor([2, 1, 1.5], dtype=dtype)
+        for given in (gains, gains.expand(3, 3)):
+            outcome = self.chain(tools).run(frame, values={"white_balance": {"gains": given}})
+            tools.assert_same_frame(outcome.frame, plain.frame)
+            assert outcome.values == plain.values
+
+    def test_each_sample_may_have_its_own(self, tools):
+        frame = tools.picture(self.RAW, size=(9, 7))
+        gains = torch.tensor([[2, 1, 1.5], [1, 1, 1], [1.25, 2, 4]])
+        outcome = self.chain(tools).run(frame, values={"white_balance": {"gains": gains}})
+        for i in range(3):
+            alone = self.chain(tools).run(frame.select([i]), values={"white_balance": {"gains": gains[i]}})
+            tools.assert_same_frame(alone.frame, outcome.frame.select([i]))
+            assert outcome.values[i]["white_balance"]["gains"] == tuple(gains[i].tolist())
+
+    def test_they_replace_a_law_and_the_capture(self, tools):
+        frame = tools.picture(self.RAW, size=(5, 4))
+        chain = tools.chain([{"white_balance": {"gains": [{"uniform": [1, 3]}, 1, 1]}}])
+        given = torch.tensor([0.1, 0.2, 0.3])
+        outcome = chain.run(frame, values={"white_balance": {"gains": given}})
+        assert torch.equal(outcome.frame.pixels, frame.pixels * given.reshape(1, 3, 1, 1))
+        # in the digits that tell float32 numbers apart, which a recipe can repeat
+        assert outcome.values[0]["white_balance"]["gains"] == (0.1, 0.2, 0.3)
+        captured = tools.picture(self.RAW, size=(5, 4), capture={"wb_gains": torch.ones(3, 3, 1, 1)})
+        again = tools.chain(["white_balance"]).run(captured, values={"white_balance": {"gains": given}})
+        assert torch.equal(again.frame.pixels, outcome.frame.pixels)
+
+    def test_gradients_flow_back_to_them(self, tools):
+        frame = tools.picture(self.RAW, size=(3, 2), dtype=torch.float64, batch=2)
+        gains = torch.tensor([2.0, 1, 1.5], dtype=torch.float64, requires_grad=True)
+        matrix = torch.tensor([[1.5, -0.5, 0], [0, 1, 0], [0.2, 0.1, 0.7]], dtype=torch.float64, requires_grad=True)
+
+        def run(gains, matrix):
+            values = {"white_balance": {"gains": gains}, "colour_matrix": {"matrix": matrix}}
+            return self.chain(tools).run(frame, values=values).frame.pixels
+
+        assert torch.autograd.gradcheck(run, (gains, matrix))
+
+    def test_to_the_state_of_a_camera_too(self, tools):
+        frame = tools.picture(Signal(), size=(3, 2), dtype=torch.float64, batch=2, low=0.1, high=0.9)
+        gains = torch.tensor([2.0, 1, 1.5], dtype=torch.float64, requires_grad=True)
+        mix = torch.tensor([[0.3, 0.2, 0.5, 0.1], [0.9, 0.1, 0.2, 0.3]], dtype=torch.float64, requires_grad=True)
+
+        def run(gains, mix):
+            values = {"unprocess": {"wb_gains": gains, "mix": mix}}
+            return tools.chain(["unprocess"]).run(frame, values=values).frame.pixels
+
+        assert torch.autograd.gradcheck(run, (gains, mix))
+
+    def test_inside_a_combinator_each_sample_keeps_its_own(self, tools):
+        from isp_sim import recipe
+
+        text = "version: 1\nseed: 3\nstages:\n  - srgb_eotf\n  - maybe: {p: 0.5, stages: [exposure]}\n  - srgb_oetf\n"
+        pipeline = recipe.parse(text).pipeline
+        frame = tools.picture(Signal(), batch=8, size=(3, 2))
+        stops = torch.arange(1.0, 9.0)
+        outcome = pipeline.run(frame, values={"maybe/exposure": {"ev": stops}})
+        drawn = [values.get("maybe/exposure", {}).get("ev") for values in outcome.values]
+        assert {ev for ev in drawn if ev is not None} < set(stops.tolist())
+        assert all(ev in (None, stop) for ev, stop in zip(drawn, stops.tolist(), strict=True))
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"white_balence": {}}, "no stage has the id 'white_balence'; there are white_balance, colour_matrix"),
+            ({"white_balance": {"gain": torch.ones(3)}}, "no parameter 'gain'; it has gains, error"),
+            ({"white_balance": {"gains": torch.ones(2, 3)}}, r"needs shape \(n,\), or that for each of 3 samples"),
+            ({"white_balance": {"gains": [1, 1, 1]}}, "needs a floating tensor, found list"),
+            ({"white_balance": {"gains": torch.tensor([1, 1, 0.0])}}, r"white_balance.gains.2: 0.0: .*greater than"),
+            ({"white_balance": {"gains": torch.ones(4)}}, "white_balance.gains"),
+            ({"white_balance": {"gains": torch.tensor([1, 1, float("nan")])}}, "finite"),
+            ({"colour_matrix": {"to": torch.ones(())}}, "only a number that is neither fixed nor whole"),
+            ({"colour_matrix": {"matrix": torch.ones(3, 3)}}, "no inverse"),
+        ],
+    )
+    def test_what_a_recipe_could_not_say_is_refused(self, tools, values, message):
+        with pytest.raises(ValueError, match=message):
+            self.chain(tools).run(tools.picture(self.RAW, size=(3, 2)), values=values)

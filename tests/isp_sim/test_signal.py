@@ -56,6 +56,11 @@ class TestPattern:
 
 
 class TestSignal:
+    def test_names_of_patterns_are_patterns(self):
+        named = {name: Signal(layout="mosaic", cfa=name).cfa for name in ("RCCB", "BCCR", "CYGM", "quad_bayer")}
+        assert named == {"RCCB": "RWWB", "BCCR": "BWWR", "CYGM": "CYGM", "quad_bayer": "RRGGRRGGGGBBGGBB"}
+        assert cfa_rows("xtrans") == ("GBGGRG", "RGRBGB", "GBGGRG", "GRGGBG", "BGBRGR", "GRGGBG")
+
     def test_a_mosaic_has_a_pattern_and_nothing_else_has(self):
         with pytest.raises(ValueError, match="needs a CFA"):
             Signal(layout="mosaic")

@@ -51,7 +51,7 @@ def test_import_then_use(here):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("show", "none"), Exit.PLACES, "unknown camera profile"),
+        (("show", "none"), Exit.USAGE, "unknown camera profile"),
         (("import", "exif", "x"), Exit.USAGE, "rawspeed"),
         (("import", "eld", "none.npy"), Exit.PLACES, "can't read none.npy"),
     ],

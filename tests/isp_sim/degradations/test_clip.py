@@ -13,7 +13,10 @@ LINEAR = Signal(transfer="linear")
 limits = st.tuples(st.floats(-10, 10), st.floats(-10, 10)).map(sorted).filter(lambda v: v[0] < v[1])
 
 
-@pytest.mark.parametrize("params", [None, {"low": {"uniform": [-0.1, 0.2]}, "high": {"uniform": [0.5, 1.2]}}])
+DRAWN = {"low": {"uniform": [-0.1, 0.2]}, "high": {"uniform": [0.5, 1.2]}}
+
+
+@pytest.mark.parametrize("params", [None, DRAWN, DRAWN | {"mode": "soft", "softness": {"uniform": [0.01, 0.1]}}])
 def test_engine_laws(tools, params):
     tools.assert_engine_laws("clip", tools.picture(LINEAR, low=-1, high=2), params)
 
@@ -77,3 +80,42 @@ def test_codes_are_left(tools):
 def test_limits_in_the_wrong_order(tools, params):
     with pytest.raises(ParameterFaults):
         tools.chain([{"clip": params}])
+
+
+class TestSoft:
+    @given(limits, st.floats(0.001, 1))
+    def test_is_near_the_clipped_value_and_never_beyond_the_limits(self, tools, ends, softness):
+        low, high = ends
+        frame = tools.picture(LINEAR, batch=1, size=(9, 7), low=-12, high=12, dtype=torch.float64)
+        params = {"low": low, "high": high}
+        soft = tools.run_stage("clip", frame, params | {"mode": "soft", "softness": softness})
+        exact = tools.run_stage("clip", frame, params)
+        gap = (soft.pixels - exact.pixels).abs().max()
+        assert gap <= softness * np.log(2) + 1e-14
+        assert soft.pixels.min() >= low - 1e-14
+        assert soft.pixels.max() <= high + 1e-14
+        assert torch.equal(soft.maps["clipped"], exact.maps["clipped"])
+
+    def test_is_the_integral_of_two_logistic_steps(self, tools):
+        from scipy.special import expit, log_expit
+
+        frame = tools.picture(LINEAR, batch=1, low=-0.5, high=1.5, dtype=torch.float64)
+        x = frame.pixels.clone().requires_grad_()
+        soft = tools.run_stage("clip", replace(frame, pixels=x), {"mode": "soft", "softness": 0.1}).pixels
+        z = frame.pixels.numpy() / 0.1
+        np.testing.assert_allclose(soft.detach(), 0.1 * (log_expit(10 - z) - log_expit(-z)), atol=1e-14)
+        soft.sum().backward()
+        np.testing.assert_allclose(x.grad, expit(z) - expit(z - 10), atol=1e-14)
+
+    def test_black_and_white_have_half_a_slope(self, tools):
+        """Where most pixels lie, and where a maximum and a minimum have two slopes."""
+        x = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2).repeat(1, 3, 1, 1).requires_grad_()
+        frame = replace(tools.picture(LINEAR, batch=1, size=(1, 2)), pixels=x)
+        tools.run_stage("clip", frame, {"mode": "soft"}).pixels.sum().backward()
+        np.testing.assert_allclose(x.grad, 0.5, rtol=1e-6)
+
+    def test_what_is_clipped_still_has_a_gradient(self, tools):
+        frame = tools.picture(LINEAR, batch=1, low=1.05, high=1.2)
+        x = frame.pixels.clone().requires_grad_()
+        tools.run_stage("clip", replace(frame, pixels=x), {"mode": "soft"}).pixels.sum().backward()
+        assert (x.grad > 0).all()

@@ -1,4 +1,7 @@
-"""Laws of every demosaicing algorithm that the project brings, read from its entry points."""
+"""Laws of every Bayer demosaicing algorithm that the project brings, read from its entry points.
+
+Those that know any periodic CFA have tests of their own, `test_periodic.py`.
+"""
 
 import itertools
 import tomllib
@@ -16,13 +19,16 @@ from isp_sim.stages.mosaic import mosaic
 ENTRIES = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["entry-points"][
     "isp_sim.demosaicers"
 ]
-NAMES = sorted(ENTRIES)
+XTRANS = "GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG"
 PHASES = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 
 def algorithm(name):
     module, _, cls = ENTRIES[name].partition(":")
     return getattr(import_module(module), cls)()
+
+
+NAMES = sorted(name for name in ENTRIES if not algorithm(name).accepts(XTRANS))
 
 
 def noise(size, seed=0, batch=1, channels=1, dtype=torch.float64):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import isp_sim
 from isp_sim import recipe as recipes
 from isp_sim.formats.dng import DNG
+from isp_sim.formats.opcodes import FixVignetteRadial, GainMap, Shading
 from isp_sim.formats.raw import Raw
 from isp_sim.formats.reader import Item
 from isp_sim.frame import Capture, Frame
@@ -86,6 +87,57 @@ def test_digital_numbers_keep_their_own_levels(tmp_path: Path) -> None:
     assert torch.equal(again.pixels, numbers)
     assert torch.equal(again.capture["black_level"], levels)
     assert float(again.capture["white_level"].max()) == 16000
+
+
+def shaded(size: tuple[int, int] = (40, 52)) -> Frame:
+    """A mosaic whose capture knows a gain map for each site and a radial correction."""
+    rng = np.random.default_rng(0)
+    maps = [
+        GainMap((y, x, *size), (0, 1), (2, 2), (0.1, 0.0), (0.3, 0.25), rng.uniform(1, 2, (3, 5, 1)).astype(np.float32))
+        for y in (0, 1)
+        for x in (0, 1)
+    ]
+    return mosaic(size=size, **Shading(maps, FixVignetteRadial((0.4, 0.1, 0.0, 0.02, 0.0), (0.45, 0.6))).facts())
+
+
+def corrected(frame: Frame) -> torch.Tensor:
+    """A picture of 1 after both corrections."""
+    from isp_sim import registry
+    from isp_sim.parameters import Parameters
+    from isp_sim.pipeline import Pipeline, StageStep
+
+    stage = registry.load("lens_shading", "isp_sim.stages")
+    steps = [
+        StageStep(model, "lens_shading", stage(), Parameters.bind(stage.Params, {"model": model}))
+        for model in ("radial", "gain_map")
+    ]
+    white = Frame(torch.ones_like(frame.pixels), UNIT, frame.capture, frame.keys)
+    return Pipeline(tuple(steps)).run(white).frame.pixels
+
+
+@pytest.mark.parametrize("window", [None, (0, 0, 40, 50), (3, 4, 31, 41), (2, 5, 37, 47)], ids=str)
+def test_lens_shading_comes_back_from_the_file(window: Any, tmp_path: Path) -> None:
+    """Of a window as well, in coordinates of its own. LibRaw passes opcodes over, so samples are not touched."""
+    frame = shaded() if window is None else shaded().crop(*window)
+    again = Raw(Raw.Params()).read(Item("a.dng", str(written(frame, tmp_path / "a.dng"))))
+    assert again.notes == ()
+    assert "placement" not in again.frame.capture
+    expected = corrected(frame)
+    assert expected.max() > 1.5
+    torch.testing.assert_close(corrected(again.frame), expected, rtol=2e-6, atol=0)
+    if window is None:
+        for name in ("gain_map", "gain_map_geometry", "vignette"):
+            torch.testing.assert_close(again.frame.capture[name], frame.capture[name], rtol=1e-6, atol=0)
+
+
+def test_shading_that_was_corrected_is_not_in_the_file(tmp_path: Path) -> None:
+    frame = shaded()
+    facts = frame.capture.with_facts({"shading_corrected": torch.ones(1, 2, 1, 1)})
+    path = written(Frame(frame.pixels, frame.signal, facts, frame.keys), tmp_path / "a.dng")
+    with tifffile.TiffFile(path) as file:
+        assert not {"OpcodeList2", "OpcodeList3"} & {tag.name for tag in file.pages.first.tags}
+    neutral = Raw(Raw.Params()).read(Item("a.dng", str(path))).frame
+    assert bool((corrected(neutral) == 1).all())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)

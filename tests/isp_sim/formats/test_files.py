@@ -263,6 +263,8 @@ def test_refusals(values, signal, reason):
 def test_linear_pictures_are_remarked():
     (remark,) = writer().remarks(LINEAR)
     assert "linear" in remark
+    (remark,) = writer().remarks(SRGB.changed({"colour": "rec2020"}))
+    assert "in rec2020, which the files do not say" in remark
     assert writer().remarks(SRGB) == []
     assert writer().remarks(MOSAIC) == []
     assert writer(format="npy").remarks(LINEAR) == []

@@ -113,7 +113,7 @@ def test_black_level_of_each_site_reaches_its_site(tmp_path):
     frame = read(tmp_path / "a.raw", data, cfa="GBGGRGRGRBGBGBGGRGGRGGBGBGBRGRGRGGBG", black=tuple(black.ravel())).frame
     assert isinstance(frame, Frame)
     assert isinstance(frame.capture, Capture)
-    assert not Normalise().apply(frame, None, None).any()
+    assert not Normalise().apply(frame, Normalise.Params(), None).any()
 
 
 @pytest.mark.parametrize(

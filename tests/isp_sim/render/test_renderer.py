@@ -134,3 +134,16 @@ def test_a_wrong_recipe_is_refused_with_its_faults(tmp_path: Path) -> None:
         isp_sim.load(path)
     with pytest.raises(RecipeError, match="can't read"):
         isp_sim.load(tmp_path / "missing.yaml")
+
+
+def test_gradients_reach_the_parameters_that_are_given_as_tensors() -> None:
+    render = isp_sim.load(RECIPES / "brooks2019.yaml")
+    image = torch.rand(2, 3, 16, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    dimming = torch.tensor([0.7, 0.9], dtype=torch.float64, requires_grad=True)
+    values = {"unprocess": {"dimming": dimming}}
+    out, drawn = render(image, key=["a", "b"], values=values, return_params=True)
+    assert [one["unprocess"]["dimming"] for one in drawn] == [0.7, 0.9]
+    out.sum().backward()
+    assert (dimming.grad != 0).all()
+    with pytest.raises(ValueError, match="no stage has the id 'unproces'"):
+        render(image, key=["a", "b"], values={"unproces": {}})

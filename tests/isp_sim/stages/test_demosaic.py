@@ -10,6 +10,7 @@ from scipy import ndimage
 from isp_sim import registry
 from isp_sim.frame import Move
 from isp_sim.parameters import ParameterFaults
+from isp_sim.pipeline import State
 from isp_sim.signal import Signal
 from isp_sim.stages.mosaic import mosaic
 
@@ -287,6 +288,14 @@ class TestRefusals:
     def test_a_pattern_that_is_no_bayer(self, tools, method):
         with pytest.raises(ValueError, match=f"{method} does not know the CFA RG/GB/BG"):
             demosaic(tools, tools.picture(bayer("RG/GB/BG"), size=(6, 6)), method)
+
+    @pytest.mark.parametrize("methods", [["directional_kriging", "bilinear"], ["bilinear", "directional_kriging"]])
+    def test_any_of_several_drawn_methods(self, tools, methods):
+        """Whichever stands first: a sample must not find out by chance."""
+        chain = tools.chain([{"demosaic": {"method": {"choice": methods}}}])
+        (problem,) = chain.check(State(bayer("xtrans")))[1]
+        assert "by bilinear does not know the CFA GBGGRG" in problem.message
+        assert not chain.check(State(bayer("RGGB")))[1]
 
     @every_method
     @pytest.mark.parametrize("size", [(1, 4), (4, 1), (1, 1)])

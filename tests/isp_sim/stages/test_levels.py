@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -22,9 +24,12 @@ def raw(tools, batch=3, size=(107, 103), **more):
     return tools.picture(DN, batch=batch, size=size, low=-20, high=1100, capture=levels(batch), **more)
 
 
-@pytest.mark.parametrize("name", ["black_level", "normalise"])
-def test_engine_laws(tools, name):
-    tools.assert_engine_laws(name, raw(tools))
+SPANS = ("least", "site", "greatest")
+
+
+@pytest.mark.parametrize(("name", "params"), [("black_level", None), *(("normalise", {"span": s}) for s in SPANS)])
+def test_engine_laws(tools, name, params):
+    tools.assert_engine_laws(name, raw(tools), params)
 
 
 @pytest.mark.parametrize(("name", "bound"), [("black_level", 1e-4), ("normalise", 2e-7)])
@@ -38,33 +43,71 @@ def test_gradient(tools, name):
 
 
 class TestNormalise:
+    @pytest.mark.parametrize("span", SPANS)
     @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
-    def test_each_site_by_its_own_levels(self, tools, height, width, seed):
+    def test_each_site_by_its_black_level(self, tools, span, height, width, seed):
         frame = raw(tools, size=(height, width), dtype=torch.float64, seed=seed)
-        found = tools.run_stage("normalise", frame).pixels
-        for b in range(3):
-            for y in range(height):
-                for x in range(width):
-                    black = BLACK[y % 2, x % 2].item() + 3 * b
-                    expected = (frame.pixels[b, 0, y, x].item() - black) / (1023 + 16 * b - black)
-                    assert found[b, 0, y, x].item() == pytest.approx(expected, abs=1e-15)
+        found = tools.run_stage("normalise", frame, {"span": span}).pixels
+        for b, y, x in product(range(3), range(height), range(width)):
+            black = BLACK[y % 2, x % 2].item() + 3 * b
+            level = {"least": 70.0, "greatest": 63.25, "site": BLACK[y % 2, x % 2].item()}[span] + 3 * b
+            expected = (frame.pixels[b, 0, y, x].item() - black) / (1023 + 16 * b - level)
+            assert found[b, 0, y, x].item() == pytest.approx(expected, abs=1e-15)
 
-    def test_black_is_0_and_white_is_1_exactly(self, tools):
-        for name, value in (("black_level", 0.0), ("white_level", 1.0)):
-            frame = raw(tools, size=(5, 7))
-            flat = frame.tiled(frame.capture[name])
-            after = tools.run_stage("normalise", frame.__class__(flat, frame.signal, frame.capture, frame.keys))
-            assert torch.equal(after.pixels, torch.full_like(flat, value))
+    @pytest.mark.parametrize("span", SPANS)
+    def test_black_is_exactly_0(self, tools, span):
+        frame = raw(tools, size=(5, 7))
+        flat = frame.tiled(frame.capture["black_level"])
+        black = frame.__class__(flat, frame.signal, frame.capture, frame.keys)
+        assert not tools.run_stage("normalise", black, {"span": span}).pixels.any()
+
+    def saturated(self, tools, params):
+        frame = raw(tools, size=(4, 6))
+        flat = frame.tiled(frame.capture["white_level"])
+        white = frame.__class__(flat, frame.signal, frame.capture, frame.keys)
+        return tools.run_stage("normalise", white, params).pixels
+
+    def test_white_is_exactly_1_where_each_site_has_its_own_span(self, tools):
+        assert bool((self.saturated(tools, {"span": "site"}) == 1).all())
+
+    def test_no_saturated_site_falls_short_of_1(self, tools):
+        white = self.saturated(tools, None)
+        assert white.min() == 1
+        assert bool((white[..., 1::2, 1::2] == 1).all())  # the site with the highest black level
+        assert 1 < white.max() < 1.01
+        assert self.saturated(tools, {"span": "greatest"}).max() == 1
+
+    def test_equal_light_is_equal_at_every_site(self, tools):
+        """DN of one gain upon different black levels: by one span they are told apart no longer."""
+        frame = raw(tools, size=(6, 8), dtype=torch.float64)
+        lit = frame.__class__(frame.tiled(frame.capture["black_level"]) + 400, frame.signal, frame.capture, frame.keys)
+        for span in SPANS:
+            after = tools.run_stage("normalise", lit, {"span": span}).pixels
+            assert after[0].unique().numel() == (4 if span == "site" else 1)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_a_plane_has_its_own_span(self, tools, channels):
+        signal = DN if channels == 1 else DN.changed({"layout": "rgb", "cfa": None})
+        capture = {
+            "black_level": torch.tensor([10.0, 20.0, 30.0]).reshape(1, 3, 1, 1)[:, :channels],
+            "white_level": torch.tensor([110.0, 220.0, 330.0]).reshape(1, 3, 1, 1)[:, :channels],
+        }
+        frame = tools.picture(signal, batch=1, size=(3, 4), low=0, high=300, capture=capture, dtype=torch.float64)
+        expected = (frame.pixels - capture["black_level"]) / torch.tensor([100.0, 200.0, 300.0]).reshape(1, 3, 1, 1)[
+            :, :channels
+        ]
+        np.testing.assert_allclose(tools.run_stage("normalise", frame).pixels, expected, rtol=1e-15)
 
     def test_beyond_black_and_white_nothing_is_clipped(self, tools):
         after = tools.run_stage("normalise", raw(tools)).pixels
         assert after.min() < -0.01
         assert after.max() > 1.01
 
-    def test_inverse(self, tools):
+    @pytest.mark.parametrize("span", SPANS)
+    def test_inverse(self, tools, span):
         for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 2.5e-4)):
             frame = raw(tools, dtype=dtype)
-            chain = tools.chain(["normalise"])
+            chain = tools.chain([{"normalise": {"span": span}}])
             after = chain.run(frame).frame
             back = chain.inverse(after)
             assert back.signal == frame.signal
@@ -73,9 +116,10 @@ class TestNormalise:
     def test_a_crop_by_odd_offsets_keeps_each_site_s_level(self, tools):
         frame = raw(tools, size=(9, 11))
         whole = tools.run_stage("normalise", frame).pixels
-        for top, left in ((0, 1), (1, 0), (1, 1), (3, 4)):
-            cut = tools.run_stage("normalise", frame.crop(top, left, 5, 6)).pixels
-            assert torch.equal(cut, whole[..., top : top + 5, left : left + 6])
+        for (top, left), size in product(((0, 1), (1, 0), (1, 1), (3, 4)), ((5, 6), (1, 1))):
+            # a window smaller than a period keeps the span of the whole period
+            cut = tools.run_stage("normalise", frame.crop(top, left, *size)).pixels
+            assert torch.equal(cut, whole[..., top : top + size[0], left : left + size[1]])
 
     def test_signal(self, tools):
         after = tools.run_stage("normalise", raw(tools, size=(4, 4)))

@@ -122,6 +122,8 @@ class TestState:
             xyz_to_camera=(((1.0, -0.3, -0.2), (-0.5, 1.4, 0.1), (-0.1, 0.2, 0.6)),),
             illuminants=None,
             tone_curve=torch.tensor([[[0.0, 0.0], [1.0, 1.0]]] * 2),
+            dimming=torch.ones(2, 1, 1, 1),
+            gamut_weights=(),
             shot=torch.zeros(2, 1, 1, 1),
             read=torch.zeros(2, 1, 1, 1),
         )
@@ -153,6 +155,103 @@ class TestState:
         told = tools.run_stage("white_balance", raw, {"gains": [2, 1, 2]})
         factor = torch.tensor([2.0, 1, 2]).reshape(1, 3, 1, 1)
         assert torch.equal(told.pixels, raw.pixels * factor)
+
+
+def released_unprocess(image, ccm, gains, digital_gain):
+    """Brooks et al. 2019 in NumPy, (N, 3), plain gains, with sRGB's curve in place of the power 2.2."""
+    image = 0.5 - np.sin(np.arcsin(1 - 2 * image) / 3)
+    image = np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
+    return image @ np.linalg.inv(ccm).T / np.asarray(gains) / digital_gain
+
+
+class TestProfiles:
+    """Every profile that comes with the package is its own inverse."""
+
+    @pytest.mark.parametrize("name", profile.names())
+    @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 100), (torch.float64, 200)])
+    def test_developed_again_it_is_the_photo(self, tools, photos, name, dtype, least):
+        frame = photo_frame(tools, photos, "coffee", [f"camera {i}" for i in range(4)], dtype, step=9)
+        develop = list(profile.load(name).develop)
+        chain = tools.chain([{"unprocess": {"profile": name, "develop": develop}}, *develop])
+        again = chain.run(frame).frame
+        kept = ~again.maps["saturated"].expand_as(frame.pixels)
+        error = (again.pixels - frame.pixels).double()[kept]
+        assert -10 * torch.log10(error.square().mean()) > least
+        if "lost" in again.maps:
+            assert not again.maps["lost"].any()
+
+    @pytest.mark.parametrize("name", profile.names())
+    def test_its_develop_stages_need_no_more_than_it_draws(self, tools, name):
+        develop = list(profile.load(name).develop)
+        chain = tools.chain([{"unprocess": {"profile": name, "develop": develop}}, *develop])
+        assert chain.check(State(Signal()))[1] == []
+
+    def test_another_develop_is_a_remark(self, tools):
+        chain = tools.chain([{"unprocess": {"profile": "brooks2019"}}, *DEVELOP])
+        (problem,) = chain.check(State(Signal()))[1]
+        assert "profile brooks2019 has digital_gain, smoothstep, which develop does not hold" in problem.message
+        assert not problem.fatal
+
+    def test_brooks2019_is_the_published_inverse(self, tools):
+        frame = tools.picture(Signal(), batch=3, size=(9, 7), dtype=torch.float64, low=0.02, high=0.98)
+        develop = list(profile.load("brooks2019").develop)
+        outcome = tools.chain([{"unprocess": {"profile": "brooks2019", "develop": develop}}]).run(frame)
+        for i, values in enumerate(outcome.values):
+            drawn, pixels = values["unprocess"], frame.pixels[i].reshape(3, -1).T.numpy()
+            ccm = outcome.frame.capture["ccm"][i].numpy()
+            expected = released_unprocess(pixels, ccm, drawn["wb_gains"], 1 / drawn["dimming"])
+            np.testing.assert_allclose(outcome.frame.pixels[i].reshape(3, -1).T, expected, atol=1e-12)
+
+    def test_the_laws_of_brooks2019(self, tools):
+        from scipy import stats
+
+        frame = tools.picture(Signal(), batch=400, size=(1, 2))
+        outcome = tools.chain([{"unprocess": {"profile": "brooks2019"}}]).run(frame)
+        drawn = [values["unprocess"] for values in outcome.values]
+        tools.assert_law([v["dimming"] for v in drawn], stats.norm(0.8, 0.1))
+        tools.assert_law([v["wb_gains"][0] for v in drawn], stats.uniform(1.9, 0.5))
+        tools.assert_law([v["wb_gains"][2] for v in drawn], stats.uniform(1.5, 0.4))
+        tools.assert_law([v["shot"] for v in drawn], stats.loguniform(1e-4, 1.2e-2))
+        scatter = [np.log(v["read"]) - 2.18 * np.log(v["shot"]) - 1.2 for v in drawn]
+        tools.assert_law(scatter, stats.norm(0, 0.26))
+
+    def test_safe_highlights_keep_white_at_the_top(self, tools, photos):
+        frame = photo_frame(tools, photos, "astronaut", ["a", "b"])
+        develop = list(profile.load("brooks2019").develop)
+        entry = {"profile": "brooks2019", "develop": develop}
+        plain = tools.run_chain([{"unprocess": entry}], frame)
+        safe = tools.run_chain([{"unprocess": {**entry, "highlights": "safe"}}], frame)
+        assert "lost" not in plain.maps
+        lost = safe.maps["lost"].expand_as(frame.pixels)
+        assert 0.001 < lost.double().mean() < 0.2
+        assert (safe.pixels >= plain.pixels - 1e-6).all()
+        assert torch.equal(safe.pixels[~lost], plain.pixels[~lost])
+        white = (frame.pixels == 1).all(dim=1, keepdim=True).expand_as(lost)
+        assert white.any()
+        assert (safe.pixels[white] - 1).abs().max() < 1e-5
+        assert plain.pixels[white].max() < 0.95
+
+    def test_matrices_of_another_profile_are_those(self):
+        mine, theirs = (profile.load(n).state.constants.xyz_to_camera for n in ("brooks2019", "generic_phone"))
+        assert mine == theirs
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ("xyz_to_camera: generic_phne", "p.yaml:6: unknown camera profile 'generic_phne': did you mean"),
+            ("xyz_to_camera: generic_phone\ndevelop: []", "develop is a list"),
+            ("xyz_to_camera: generic_phone\nmix: [1]", "4 matrices need as many weights, found 1"),
+            (
+                "xyz_to_camera: generic_phone\nmix: [1, 1, 1, 1]\ngamut_centres: [[0, 0, 0]]\n"
+                "gamut_weights: [[0, {uniform: [0, 0.5]}, 0]]",
+                "too large for a gamut map that can be undone",
+            ),
+        ],
+    )
+    def test_a_profile_that_is_wrong_is_refused_with_its_line(self, change, message):
+        head = "name: p\ndescription: d\nsource: s\nlicence: l\nwb_gains: [2, 1, 2]\n"
+        with pytest.raises(profile.ProfileFault, match=message):
+            profile.parse(f"{head}{change}\n".encode(), "p.yaml")
 
 
 class TestSaturated:

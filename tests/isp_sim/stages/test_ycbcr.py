@@ -73,3 +73,23 @@ def test_pillow_agrees_within_its_rounding() -> None:
     theirs = np.asarray(Image.fromarray(codes.numpy()).convert("YCbCr")).astype(np.float64)
     ours = rgb_to_ycbcr(codes.permute(2, 0, 1)[None].double() / 255)[0].permute(1, 2, 0).numpy() * 255
     assert np.abs(ours - theirs).max() <= 1.0
+
+
+@pytest.mark.parametrize("standard", STANDARDS)
+@pytest.mark.parametrize(("range", "bound"), [("full", 1), ("limited", 2)])
+def test_8_bit_codes_come_back(standard: str, range: str, bound: int) -> None:
+    """Rounding Y'CbCr to codes costs half a code of luma and half of the larger colour difference, times what it counts
+    in a channel: 0.5 + 0.94 codes at the most in full range; limited range has 219 and 224 codes for 255."""
+    grid = torch.arange(0, 256, 17 if standard == "bt601" else 15)
+    codes = torch.cartesian_prod(grid, grid, grid).T.reshape(1, 3, 1, -1).double()
+    ycbcr = torch.floor(rgb_to_ycbcr(codes / 255, standard, range) * 255 + 0.5)
+    back = torch.floor(ycbcr_to_rgb(ycbcr / 255, standard, range) * 255 + 0.5)
+    assert (back - codes).abs().max() <= bound
+
+
+@given(st.integers(0, 999), st.sampled_from(STANDARDS), st.sampled_from(RANGES))
+def test_there_and_back_within_rounding_in_double_precision(seed: int, standard: str, range: str) -> None:
+    rgb = random(seed, torch.float64)
+    torch.testing.assert_close(
+        ycbcr_to_rgb(rgb_to_ycbcr(rgb, standard, range), standard, range), rgb, atol=1e-15, rtol=0
+    )

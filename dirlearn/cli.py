@@ -1,0 +1,368 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(
+    help="Learns degradation-independent representations of pictures, and restores by them, from one YAML recipe.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Exit(IntEnum):
+    """What an exit code means."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    RECIPE = 3
+    PLACES = 4
+    INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point of ``dirlearn``."""
+    app()
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn what can go wrong into a message and an exit code."""
+    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}", "yellow")
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail("stopped; the same command with --resume auto goes on after its newest checkpoint", Exit.INTERRUPTED)
+    except Exception as error:
+        _explain_error(error)
+        raise
+
+
+def _explain_error(error: Exception) -> None:
+    """Exit with a message, if it is one of the errors that a user can mend."""
+    from isp_sim.recipe import RecipeError
+    from isp_sim.registry import BrokenPlugin, UnknownPlugin
+
+    if isinstance(error, RecipeError):
+        _say("\n".join(map(str, error.faults)))
+        count = len(error.faults)
+        _fail(f"{count} fault{'s' if count > 1 else ''}; nothing was computed", Exit.RECIPE)
+    if isinstance(error, UnknownPlugin | BrokenPlugin):
+        _fail(str(error), Exit.USAGE)
+    if isinstance(error, ModuleNotFoundError) and error.name in LEARN:
+        _fail(f"dirlearn needs {error.name}: pip install 'isp-sim[learn]'", Exit.USAGE)
+    from dirlearn.datasets.dataset import DatasetFault
+    from dirlearn.training.checkpoint import CheckpointFault
+    from dirlearn.training.loop import TrainingFault
+
+    if isinstance(error, DatasetFault | CheckpointFault):
+        _fail(str(error), Exit.PLACES)
+    if isinstance(error, TrainingFault):
+        _fail(str(error), Exit.FAILED)
+
+
+LEARN = ("accelerate", "safetensors", "tensorboard", "torchmetrics", "matplotlib", "sklearn")
+
+
+def _say(text: str, style: str = "") -> None:
+    err.print(escape(text), style=style)
+
+
+def _fail(text: str, code: Exit) -> None:
+    _say(text, "bold red")
+    raise typer.Exit(code)
+
+
+class Progress:
+    """A bar with rate and time left on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[about]}"),
+        )
+        self.bars = Bars(*columns, console=err, disable=quiet or not err.is_terminal)
+        self.quiet, self.tasks = quiet, dict[str, Any]()
+        self.bars.start()
+
+    def step(self, name: str, done: int, total: int, values: Mapping[str, float] | None) -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.bars.add_task(name, total=total, completed=done, rate="", about="")
+        task = self.tasks[name]
+        if values is None:
+            self.bars.update(task, completed=done)
+            return
+        shown = " ".join(
+            f"{k} {v:.4g}" for k, v in values.items() if "norm" not in k and k not in ("rate", "steps_per_second")
+        )
+        rate = values.get("steps_per_second")
+        left = f", {(total - done) / rate:.0f} s left" if rate else ""
+        self.bars.update(task, completed=done, rate=f"{rate:.2f} steps/s" if rate else "", about=shown)
+        if not self.quiet and not err.is_terminal:
+            _say(f"{name}: {done}/{total}, {rate or 0:.2f} steps/s{left}: {shown}")
+
+    def say(self, text: str) -> None:
+        self.bars.console.print(escape(text))
+
+    def close(self) -> None:
+        self.bars.stop()
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress]:
+    progress = Progress(quiet)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="recipe file")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="a value in place of the recipe's: stage2.gamma1=5"),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="no progress and no table")]
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    set: SetOption = None,
+    resume: Annotated[str, typer.Option(help="auto: go on after the newest checkpoint; never: start anew")] = "never",
+    quiet: QuietOption = False,
+) -> None:
+    """Train both stages and every method of a recipe, measure them, and write report.html.
+
+    Under torchrun or `accelerate launch` on several devices. Exit code: 0 done, 1 a training can't go on, 2 wrong
+    command line, 3 wrong recipe, 4 data or checkpoints can't be used, 130 interrupted.
+    """
+    if resume not in ("auto", "never"):
+        _fail(f"--resume takes auto or never; found {resume!r}", Exit.USAGE)
+    with _errors():
+        from dirlearn import recipe as recipes
+        from dirlearn.run import Runner
+
+        loaded = recipes.read(recipe, set or [])
+        with _progress(quiet) as progress:
+            results = Runner(loaded, progress, resume == "auto").everything()
+        if results and not quiet:
+            _table(results)
+            out.print(escape(str(loaded.folder / "report.html")))
+
+
+@app.command()
+def validate(
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="recipe files")], set: SetOption = None
+) -> None:
+    """Check recipes from end to end, without reading a picture. Prints every fault at once."""
+    wrong = 0
+    with _errors():
+        from dirlearn import recipe as module
+        from isp_sim.recipe import RecipeError
+
+        for path in recipes:
+            try:
+                module.read(path, set or [])
+                out.print(f"{escape(str(path))}: valid")
+            except RecipeError as error:
+                _say("\n".join(map(str, error.faults)))
+                wrong += 1
+    if wrong:
+        raise typer.Exit(Exit.RECIPE)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", "-r", help="isp_sim recipe that degrades, in place of the run's")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", help="folder of pictures, in place of the run's sets")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure every method of a run again, on its own test sets or on others."""
+    with _errors():
+        from dirlearn.datasets.dataset import build_dataset
+        from dirlearn.evaluate import RESULTS, evaluate_run
+        from dirlearn.report import write_report
+        from dirlearn.run import open_run
+        from dirlearn.views import load_views
+
+        loaded = open_run(run)
+        sets = None if data is None else {data.name: build_dataset({"images": {"path": str(data)}})}
+        degradations = None if recipe is None else {recipe.stem: load_views(str(recipe.resolve()), Path())[0]}
+        own = sets is None and degradations is None
+        name = RESULTS if own else f"results-{data.name if data else 'own'}-{recipe.stem if recipe else 'own'}.json"
+        with _progress(quiet) as progress:
+            results = evaluate_run(loaded, progress, sets, degradations, name)
+        if own:
+            write_report(run)
+        _table(results)
+
+
+def _table(results: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("set", "degradation", "method", "PSNR [dB]", "SSIM", "pictures", box=None, pad_edge=False)
+    for row in results["rows"]:
+        table.add_row(
+            *(escape(row[k]) for k in ("set", "degradation", "method")),
+            f"{row['psnr']:.2f}",
+            f"{row['ssim']:.4f}",
+            str(row["pictures"]),
+        )
+    out.print(table)
+
+
+@app.command()
+def restore(
+    run: RunArgument,
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="files, or folders of pictures")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder to write to")],
+    method: Annotated[
+        str | None, typer.Option("--method", "-m", help="which method; the last of the recipe if not given")
+    ] = None,
+    tile: Annotated[int, typer.Option(min=64, help="larger pictures are restored in tiles of this side [px]")] = 512,
+    halo: Annotated[int, typer.Option(min=0, help="edge of a tile that is thrown away [px]")] = 64,
+) -> None:
+    """Restore pictures of any size."""
+    with _errors():
+        from dirlearn.restore import restore_files
+        from dirlearn.run import open_run
+
+        count = restore_files(open_run(run), pictures, output, method, tile, halo, lambda text: _say(text))
+        out.print(escape(f"{count} restored: {output}"))
+
+
+@app.command()
+def embed(
+    run: RunArgument,
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="files, or folders of pictures")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="file to write, .npz")] = Path("embeddings.npz"),
+    method: Annotated[
+        str | None, typer.Option("--method", "-m", help="whose r+; the last with one, if not given")
+    ] = None,
+) -> None:
+    """Write what the networks make of pictures: means over the picture of r0, of the pilot and of r+, a row each."""
+    with _errors():
+        from dirlearn.embed import embed_files
+        from dirlearn.run import open_run
+
+        count = embed_files(open_run(run), pictures, output, method)
+        out.print(escape(f"{count} pictures: {output}"))
+
+
+@app.command(
+    "mi-bench",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def mi_bench(context: typer.Context) -> None:
+    """Train mutual information estimators where the truth is known."""
+    with _errors():
+        from importlib import import_module
+
+        try:
+            bench = import_module("dirlearn.information.bench").mi_bench
+        except (ModuleNotFoundError, AttributeError):
+            _fail("this installation has no dirlearn.information.bench", Exit.USAGE)
+        own = typer.Typer(rich_markup_mode=None, add_completion=False)
+        own.command()(bench)
+        own(context.args, prog_name="dirlearn mi-bench")
+
+
+@app.command("list")
+def list_parts(
+    group: Annotated[str | None, typer.Argument(help="encoders, alignments, estimators, ...")] = None,
+) -> None:
+    """List what is installed, by group."""
+    from dirlearn.groups import GROUPS
+    from isp_sim import registry
+
+    groups = {name.rpartition(".")[2]: name for name in GROUPS}
+    if group is not None and group not in groups:
+        _fail(f"no group {group!r}; there are {', '.join(groups)}", Exit.USAGE)
+    note = "" if _learning() else "   (needs pip install 'isp-sim[learn]')"
+    for short, name in groups.items():
+        if group in (None, short):
+            if group is None:
+                out.print(f"[bold]{short}[/]{escape(note)}")
+            for plugin in registry.names(name):
+                origin = registry.origin(plugin, name)
+                out.print(escape(f"  {plugin}" + ("" if origin == "isp-sim" else f"   ({origin})")))
+
+
+def _learning() -> bool:
+    """Whether the extra [learn] is installed."""
+    from importlib.util import find_spec
+
+    return all(find_spec(name) is not None for name in ("accelerate", "safetensors", "torchmetrics"))
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="name of a part, as `list` shows it; or group/name")]) -> None:
+    """Show a part: what it does, its parameters with bounds, its source."""
+    with _errors():
+        import inspect
+
+        from dirlearn.groups import GROUPS
+        from isp_sim import registry
+
+        group, _, short = name.rpartition("/")
+        among = [g for g in GROUPS if g.rpartition(".")[2] == group] if group else list(GROUPS)
+        homes = [g for g in among if short in registry.names(g)]
+        if not homes:
+            raise registry.UnknownPlugin(short, tuple(among or GROUPS))
+        for home in homes:
+            plugin = registry.load(short, home)
+            out.print(f"[bold]{escape(home.rpartition('.')[2])}/{escape(short)}[/]\n")
+            out.print(escape(inspect.getdoc(plugin) or "no description"))
+            if source := getattr(plugin, "source", ""):
+                out.print(escape(f"\nsource  {source}"))
+            _parameters(plugin.Params)
+            out.print()
+
+
+def _parameters(model: Any) -> None:
+    from rich.table import Table
+
+    if not model.model_fields:
+        return
+    table = Table("parameter", "default", "meaning", box=None, pad_edge=False)
+    for parameter, field in model.model_fields.items():
+        default = "required" if field.is_required() else json.dumps(field.get_default())
+        table.add_row(parameter, escape(default), escape(field.description or ""))
+    out.print()
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()

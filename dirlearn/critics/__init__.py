@@ -1,0 +1,1 @@
+"""Critics: networks that score how well a representation and an image belong together."""

@@ -1,0 +1,1 @@
+"""Decoders: from a representation back to a picture, without ways around the representation."""

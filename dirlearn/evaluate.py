@@ -1,0 +1,128 @@
+"""PSNR and SSIM of every method of a run on test sets, degraded the same way for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dirlearn.datasets.dataset import Dataset, build_dataset
+from dirlearn.recipe import Recipe
+from dirlearn.run import load_method
+from dirlearn.tiles import tiled
+from dirlearn.training.loop import Reporter, Silent
+from dirlearn.training.samples import VIEW, middle, psnr, save_grid
+from dirlearn.views import Views
+
+RESULTS = "results.json"
+
+
+def pictures(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[tuple[str, Tensor]]:
+    """Key and picture (1, 3, H, W) of a test set; even sides, so that no degradation has to cut."""
+    for index in range(min(len(dataset), limit or len(dataset))):
+        scene = dataset.read(index)
+        height, width = scene.pixels.shape[:2]
+        if crop is not None:
+            side = min(crop, height, width) // 2 * 2
+            yield scene.key, middle(scene.pixels, side)[None]
+            continue
+        whole = torch.from_numpy(scene.pixels[: height // 2 * 2, : width // 2 * 2].transpose(2, 0, 1).copy())
+        yield scene.key, whole[None].float() / 255
+
+
+def ssim(x: Tensor, y: Tensor) -> float:
+    """Structural similarity of a picture of [0, 1], in RGB [Wang2004]."""
+    from torchmetrics.functional.image import structural_similarity_index_measure as measure
+
+    return float(measure(x, y, data_range=1.0))  # type: ignore[arg-type]
+
+
+def evaluate_run(
+    recipe: Recipe,
+    reporter: Reporter | None = None,
+    sets: Mapping[str, Dataset] | None = None,
+    degradations: Mapping[str, Views] | None = None,
+    name: str = RESULTS,
+) -> dict[str, Any]:
+    """Measure every method of a run, write the results as JSON into its folder, and return them.
+
+    Each picture is measured by itself, then the mean is taken. The degraded pictures are a function of the recipe's
+    evaluation seed: every method sees the same.
+    """
+    reporter = reporter or Silent()
+    settings = recipe.evaluation
+    sets = (
+        sets
+        or {n: build_dataset(node) for n, node in settings.sets.items()}
+        or {"validation": build_dataset(recipe.data.validation)}
+    )
+    degradations = degradations or recipe.degradations
+    device = torch.device("cuda" if torch.cuda.is_available() and recipe.run.device != "cpu" else "cpu")
+    jobs = {method.name: load_method(recipe, method.name) for method in recipe.methods}
+    for job in jobs.values():
+        if job is not None:
+            job.to(device)
+    rows: list[dict[str, Any]] = []
+    for set_name, dataset in sets.items():
+        for kind, views in degradations.items():
+            values: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+            for number, (key, clean) in enumerate(pictures(dataset, settings.crop, settings.limit)):
+                degraded = views.render(clean, [key], [VIEW + settings.seed], 0, 1)
+                shown = [degraded]
+                for method, job in jobs.items():
+                    restored = _restored(job, degraded, device)
+                    shown.append(restored)
+                    values[method].append((float(psnr(restored, clean)), ssim(restored, clean)))
+                if number == 0:
+                    place = recipe.folder / "samples"
+                    place.mkdir(parents=True, exist_ok=True)
+                    save_grid([_shown(torch.cat([*shown, clean]))], place / f"{set_name}-{kind}.png".replace("/", "_"))
+                reporter.step(
+                    f"{set_name}, {kind}", number + 1, min(len(dataset), settings.limit or len(dataset)), None
+                )
+            for method, pairs in values.items():
+                mean = torch.tensor(pairs, dtype=torch.float64).mean(dim=0)
+                rows.append(
+                    {
+                        "set": set_name,
+                        "degradation": kind,
+                        "method": method,
+                        "psnr": round(float(mean[0]), 4),
+                        "ssim": round(float(mean[1]), 5),
+                        "pictures": len(pairs),
+                    }
+                )
+    results = {"rows": rows, "parameters": {n: count_parameters(job) for n, job in jobs.items()}}
+    (recipe.folder / name).write_text(json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def _shown(x: Tensor, side: int = 320) -> Tensor:
+    """The middle of pictures, so that the report stays small."""
+    top, left = (max(n - side, 0) // 2 for n in x.shape[-2:])
+    return x[..., top : top + side, left : left + side]
+
+
+def count_parameters(job: torch.nn.Module | None) -> dict[str, int]:
+    """Numbers that were trained by the method, and numbers that it uses, frozen ones included."""
+    if job is None:
+        return {"trained": 0, "used": 0}
+    trained = sum(p.numel() for p in job.parameters())
+    frozen = sum(p.numel() for m in job.__dict__["frozen"].values() for p in m.parameters())
+    return {"trained": trained, "used": trained + frozen}
+
+
+def _restored(job: Any, degraded: Tensor, device: torch.device) -> Tensor:
+    if job is None:
+        return degraded
+    with torch.no_grad():
+        return tiled(lambda x: job.pictures(x, x)["restored"], degraded.to(device)).cpu().clamp(0, 1)
+
+
+def read_results(folder: Path, name: str = RESULTS) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / name).read_text())
+    return found

@@ -1,0 +1,1 @@
+"""Mutual information: estimators, the pairs they compare, divergences, and a bench where the truth is known."""

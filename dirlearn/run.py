@@ -1,0 +1,192 @@
+"""A recipe from end to end: Stage I, every method, evaluation, report."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dirlearn import recipe as recipes
+from dirlearn.baselines import AutoEncoder, DecodedRepresentation, Restorer
+from dirlearn.datasets.dataset import Dataset, build_dataset
+from dirlearn.datasets.split import check_split
+from dirlearn.recipe import Method, Recipe, Supervised
+from dirlearn.refine import Refine
+from dirlearn.represent import Represent, Representation
+from dirlearn.settings import Refinement
+from dirlearn.training import checkpoint as checkpoints
+from dirlearn.training.data import Needs, Stream
+from dirlearn.training.job import Job
+from dirlearn.training.loop import FINAL, Reporter, Silent, TrainingFault, load_final, train
+from dirlearn.training.samples import Watcher
+from isp_sim.randomness import generator
+
+STAGE1 = "stage1"
+METHODS = "methods"
+RECIPE = "recipe.yaml"
+
+
+def start_weights(seed: int, name: str) -> None:
+    """Seed torch's own generator, from which networks draw their first weights: a function of the seed and the name."""
+    torch.manual_seed(int(generator(seed, name, 0, "dirlearn", "weights").integers(0, 1 << 63)))
+
+
+def stage1_job(recipe: Recipe) -> Represent:
+    start_weights(recipe.seed, STAGE1)
+    return Represent(recipe.networks, recipe.stage1, recipe.data.patch)
+
+
+def method_job(recipe: Recipe, method: Method, representation: Representation | None) -> Job:
+    """The job of a method; `representation` is what Stage I left."""
+    start_weights(recipe.seed, method.name)
+    if method.kind == "autoencoder":
+        return AutoEncoder(recipe.networks)
+    if method.kind == "restorer" and isinstance(method.training, Supervised):
+        return Restorer(method.training.network)
+    if representation is None:
+        raise TrainingFault(f"{method.name} needs what Stage I leaves")
+    if method.kind == "refine" and isinstance(method.training, Refinement):
+        return Refine(representation, method.training)
+    return DecodedRepresentation(representation, recipe.networks)
+
+
+class Runner:
+    """Trains what a recipe asks for, in one folder."""
+
+    def __init__(self, recipe: Recipe, reporter: Reporter | None = None, resume: bool = False) -> None:
+        self.recipe, self.reporter, self.resume = recipe, reporter or Silent(), resume
+        self.folder = recipe.folder
+        self._train: Dataset | None = None
+
+    @property
+    def train_data(self) -> Dataset:
+        if self._train is None:
+            self._train = build_dataset(self.recipe.data.train)
+        return self._train
+
+    def everything(self) -> dict[str, Any]:
+        """Train, evaluate and report; returns the results."""
+        from dirlearn.evaluate import evaluate_run
+        from dirlearn.report import write_report
+
+        self.prepare()
+        representation = self.stage1() if any(m.needs_representation for m in self.recipe.methods) else None
+        for method in self.recipe.methods:
+            if method.training is not None:
+                self.method(method, representation)
+        if not is_main():
+            return {}
+        results = evaluate_run(self.recipe, self.reporter)
+        write_report(self.folder)
+        return results
+
+    def prepare(self) -> None:
+        """Check the data and write down what is going to run."""
+        tests = {name: build_dataset(node) for name, node in self.recipe.evaluation.sets.items()}
+        tests["validation"] = build_dataset(self.recipe.data.validation)
+        check_split(self.train_data, tests)
+        if not is_main():
+            return
+        if (self.folder / RECIPE).exists() and not self.resume:
+            raise TrainingFault(
+                f"{self.folder} holds a run already; go on with --resume auto, or take another folder: -s run.path=..."
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(self.recipe, self.folder / RECIPE)
+        facts = {"versions": checkpoints.versions(), "machine": platform.platform(), "threads": torch.get_num_threads()}
+        (self.folder / "environment.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+    def stage1(self) -> Representation:
+        job = stage1_job(self.recipe)
+        about = self._about("stage1")
+        self._train_job(job, self.recipe.stage1, self.folder / STAGE1, about)
+        return job.representation
+
+    def method(self, method: Method, representation: Representation | None) -> Job:
+        job = method_job(self.recipe, method, representation if method.needs_representation else None)
+        assert method.training is not None
+        about = self._about("method") | {"method": self.recipe.resolved["methods"][method.name]}
+        if method.needs_representation:
+            final = self.folder / STAGE1 / FINAL / checkpoints.ABOUT
+            about["stage1"] = json.loads(final.read_text())["sha256"]
+        self._train_job(job, method.training, self.folder / METHODS / method.folder, about)
+        return job
+
+    def _about(self, *sections: str) -> dict[str, Any]:
+        """What a checkpoint depends on."""
+        resolved = self.recipe.resolved
+        keys = ("version", "seed", "views", "data", "networks") + (("stage1",) if "stage1" in sections else ())
+        return {key: resolved[key] for key in keys}
+
+    def _train_job(self, job: Job, training: Any, folder: Path, about: Mapping[str, Any]) -> None:
+        if self.resume and (folder / FINAL).exists():
+            found = checkpoints.read(folder / FINAL)
+            if found.about.get("about") == json.loads(json.dumps(dict(about))):
+                load_final(job, folder)
+                self.reporter.say(f"{folder.name}: done already")
+                return
+        recipe = self.recipe
+        stream = Stream(
+            self.train_data, recipe.views, Needs(), recipe.seed, training.batch, recipe.data.patch, recipe.data.flips
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        watcher = Watcher(build_dataset(recipe.data.validation), recipe.views, recipe.data.patch)
+        train(job, stream, training, recipe.run, folder, about, watcher, self.reporter, self.resume)
+
+
+def is_main() -> bool:
+    """Whether this is the first of the processes."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """The resolved recipe as YAML."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style = None
+    yaml.width = 110
+    with path.open("w") as file:
+        yaml.dump(recipe.resolved, file)
+
+
+def open_run(folder: Path) -> Recipe:
+    """The recipe of a run, for its folder wherever that lies now."""
+    if not (folder / RECIPE).exists():
+        raise TrainingFault(f"{folder} is no run: it has no {RECIPE}")
+    return recipes.read(folder / RECIPE, [f"run.path={json.dumps(str(folder))}"])
+
+
+def load_method(recipe: Recipe, name: str) -> Job | None:
+    """A trained method of a run, in evaluation mode; None for `degraded`."""
+    by_name = {m.name: m for m in recipe.methods} | {m.folder: m for m in recipe.methods}
+    if name not in by_name:
+        raise TrainingFault(
+            f"no method {name!r} in {recipe.folder}; there are {', '.join(m.name for m in recipe.methods)}"
+        )
+    method = by_name[name]
+    if method.training is None:
+        return None
+    representation = None
+    if method.needs_representation:
+        stage1 = stage1_job(recipe)
+        load_final(stage1, recipe.folder / STAGE1)
+        representation = stage1.representation
+    job = method_job(recipe, method, representation)
+    load_final(job, recipe.folder / METHODS / method.folder)
+    return job
+
+
+def restore_pictures(job: Job | None, degraded: Tensor) -> Tensor:
+    """What a method makes of degraded pictures, in [0, 1]."""
+    if job is None:
+        return degraded
+    with torch.no_grad():
+        return job.pictures(degraded, degraded)["restored"].clamp(0, 1)

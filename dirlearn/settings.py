@@ -1,0 +1,98 @@
+"""What a recipe of a training may say: bounded models, one for each section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from dirlearn.schedules import Rate, Schedule
+
+Node = str | dict[str, Any]
+"""A part by name: ``name``, or ``{name: {parameter: value}}``."""
+PriorName = Literal["mmd", "mixture", "moments", "adversarial", "per_sample"]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of every section. Unknown names are refused; numbers must be finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, populate_by_name=True)
+
+
+class Data(Section):
+    """Pictures taken to be free of degradation."""
+
+    train: Node | list[Node] = Field(description="a data set, or several")
+    validation: Node | list[Node] = Field(description="pictures for the sample grids and for validation")
+    patch: int = Field(64, ge=8, le=4096, description="side of the patches [px]")
+    flips: bool = Field(True, description="mirror and turn patches")
+
+
+class Networks(Section):
+    """The networks of Stage I."""
+
+    encoder: Node = "light"
+    decoder: Node = "light"
+    estimator: Node = "jsd"
+    critic: Node = "local"
+
+
+class Training(Section):
+    """How something is trained."""
+
+    steps: int = Field(2000, ge=1, description="optimiser steps")
+    batch: int = Field(16, ge=1, description="pictures a step, over all processes and accumulation")
+    accumulate: int = Field(1, ge=1, description="parts of a batch that are computed one after the other")
+    rate: Rate = Field(Rate(), validate_default=True, description="learning rate")
+    optimiser: Literal["adam", "adamw"] = "adam"
+    betas: Annotated[tuple[Beta, Beta], Strict(False)] = Field((0.9, 0.999), description="of Adam")
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 for none")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that are used; 0 for none")
+
+
+class StageOne(Training):
+    """Stage I: Eq. 5 and 6."""
+
+    lambda_: Schedule = Field(
+        Schedule(law="exponential", start=1e-3, end=1.0, steps=1000), alias="lambda", description="weight of D_AKL"
+    )
+    beta: Schedule = Field(Schedule(end=1.0), description="weight of DiRNet's prior")
+    beta_star: Schedule = Field(Schedule(end=1.0), description="weight of DfRNet's prior")
+    prior: PriorName = Field("mmd", description="how far representations lie from N(0, I)")
+
+
+class Refinement(Training):
+    """Stage II: Eq. 8."""
+
+    rate: Rate = Field(Rate(initial=1e-3), description="learning rate")
+    alignment: Node = Field("guided", description="the network A")
+    head: Node | None = Field(None, description="the task's network T")
+    gamma1: float = Field(0.0, ge=0, description="weight of the task's loss")
+    gamma2: float = Field(1.0, ge=0, description="weight of the L1 loss of pictures")
+
+
+class Run(Section):
+    """Where and how to compute."""
+
+    path: str = Field("out/run", description="the run's folder")
+    device: str = Field("auto", description="auto, cpu, cuda, ...")
+    precision: Literal["no", "bf16"] = "no"
+    workers: int = Field(0, ge=0, le=256, description="processes that make batches; 0 makes them on the device")
+    log_every: int = Field(50, ge=1, description="[steps]")
+    validate_every: int = Field(500, ge=1, description="[steps]")
+    checkpoint_every: int = Field(500, ge=1, description="[steps]")
+    keep: int = Field(2, ge=1, description="checkpoints that are kept")
+
+
+class Evaluation(Section):
+    """What the methods are measured on."""
+
+    sets: dict[str, Node | list[Node]] = Field(default_factory=dict, description="test sets by name")
+    degradations: dict[str, str | dict[str, Any]] = Field(
+        default_factory=dict, description="isp_sim recipes by name; the recipe's own views are called `seen`"
+    )
+    crop: int | None = Field(None, ge=16, description="measure only the middle of each picture [px]")
+    limit: int | None = Field(None, ge=1, description="pictures of each set")
+    seed: int = Field(1, ge=0, description="of the degradations")

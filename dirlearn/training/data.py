@@ -1,0 +1,219 @@
+"""Batches as functions of (seed, step): order, crops, flips, views and noise. There is no state to restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene
+from dirlearn.views import Views
+from isp_sim.randomness import generator
+
+STAGE = "dirlearn"
+"""The name under which training draws its random numbers."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes
+    ----------
+    clean
+        Pictures without degradation (B, 3, H, W) in [0, 1].
+    views
+        Degraded views of them, each (B, 3, H, W).
+    keys, epochs
+        Which picture, and in which epoch, every sample is.
+    identities
+        (B,), int64: equal for samples of one picture, whichever process holds them.
+    noise
+        Standard normal draws that the job asked for, (B, ...) each.
+    labels
+        Of every sample, what its data set knows of it, cut and turned like the picture.
+    """
+
+    clean: Tensor
+    views: tuple[Tensor, ...]
+    keys: tuple[str, ...]
+    epochs: tuple[int, ...]
+    identities: Tensor
+    noise: tuple[Tensor, ...]
+    labels: tuple[dict[str, NDArray[Any]], ...] = ()
+
+    def to(self, device: torch.device | str) -> Batch:
+        return replace(
+            self,
+            clean=self.clean.to(device),
+            views=tuple(v.to(device) for v in self.views),
+            identities=self.identities.to(device),
+            noise=tuple(n.to(device) for n in self.noise),
+        )
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job wants to see of every step.
+
+    Attributes
+    ----------
+    views
+        Degraded views of each sample.
+    noise
+        Shapes of standard normal draws for each sample.
+    labels
+        Whether labels are wanted.
+    """
+
+    views: int = 1
+    noise: tuple[tuple[int, ...], ...] = ()
+    labels: bool = False
+
+
+def order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of an epoch: a permutation that is a function of the seed and the epoch alone."""
+    return generator(seed, "order", epoch, STAGE, "permutation").permutation(count)
+
+
+@dataclass
+class Stream(TorchDataset[Batch]):
+    """The batches of a training, by number. One process of several sees its own part of each.
+
+    Attributes
+    ----------
+    batch
+        Samples of a batch over all processes.
+    rank, world
+        Which process this is, and of how many.
+    render
+        Whether views are rendered here; otherwise by `complete`, on the training device.
+    """
+
+    dataset: Dataset
+    views: Views
+    needs: Needs
+    seed: int
+    batch: int
+    patch: int
+    flips: bool = True
+    rank: int = 0
+    world: int = 1
+    render: bool = True
+
+    def __getitem__(self, number: int) -> Batch:
+        count, share = len(self.dataset), self.batch // self.world
+        first = number * self.batch + self.rank * share
+        positions = range(first, first + share)
+        scenes, epochs, identities = [], [], []
+        for position in positions:
+            epoch, place = divmod(position, count)
+            index = int(self._order(epoch)[place])
+            scenes.append(self._patch(self.dataset.read(index, epoch), epoch))
+            epochs.append(epoch)
+            identities.append(index + count * epoch if self.dataset.endless else index)
+        keys = tuple(scene.key for scene in scenes)
+        pixels = np.stack([scene.pixels for scene in scenes]).transpose(0, 3, 1, 2)
+        found = Batch(
+            clean=torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255,
+            views=(),
+            keys=keys,
+            epochs=tuple(epochs),
+            identities=torch.tensor(identities),
+            noise=tuple(self._noise(i, shape, keys, epochs) for i, shape in enumerate(self.needs.noise)),
+            labels=tuple(dict(scene.labels) for scene in scenes) if self.needs.labels else (),
+        )
+        return self.complete(found) if self.render else found
+
+    def complete(self, batch: Batch) -> Batch:
+        """The batch with its views, rendered where its pictures are."""
+        made = tuple(
+            self.views.render(batch.clean, batch.keys, batch.epochs, which, self.needs.views)
+            for which in range(self.needs.views)
+        )
+        return replace(batch, views=made)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        known: tuple[int, NDArray[np.int64]] | None = self.__dict__.get("_known")
+        if known is None or known[0] != epoch:
+            known = self.__dict__["_known"] = (epoch, order(self.seed, epoch, len(self.dataset)))
+        return known[1]
+
+    def _patch(self, scene: Scene, epoch: int) -> Scene:
+        height, width = scene.pixels.shape[:2]
+        if min(height, width) < self.patch:
+            raise DatasetFault(f"{scene.key} has {width}x{height} pixels; patches of {self.patch} don't fit into it")
+        rng = generator(self.seed, scene.key, epoch, STAGE, "patch")
+        top, left = (int(rng.integers(0, n - self.patch + 1)) for n in (height, width))
+        turns = [bool(t) for t in rng.integers(0, 2, 3)] if self.flips else [False] * 3
+        return _cut(scene, top, left, self.patch, turns)
+
+    def _noise(self, number: int, shape: tuple[int, ...], keys: Sequence[str], epochs: Sequence[int]) -> Tensor:
+        pairs = zip(keys, epochs, strict=True)
+        return torch.from_numpy(np.stack([self._normal(key, epoch, f"noise {number}", shape) for key, epoch in pairs]))
+
+    def _normal(self, key: str, view: int, purpose: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return generator(self.seed, key, view, STAGE, purpose).standard_normal(shape, dtype=np.float32)
+
+
+def _cut(scene: Scene, top: int, left: int, side: int, turns: Sequence[bool]) -> Scene:
+    """A window of a scene and of its labels, mirrored and turned about the diagonal."""
+
+    def moved(array: NDArray[Any]) -> NDArray[Any]:
+        window = array[top : top + side, left : left + side]
+        if turns[0]:
+            window = window[::-1]
+        if turns[1]:
+            window = window[:, ::-1]
+        return window.swapaxes(0, 1) if turns[2] else window
+
+    labels = {}
+    size = scene.pixels.shape[:2]
+    for name, value in scene.labels.items():
+        if value.shape[:2] == size:
+            labels[name] = np.ascontiguousarray(moved(value))
+    if "boxes" in scene.labels:
+        boxes, kept = _moved_boxes(scene.labels["boxes"], top, left, side, turns)
+        labels["boxes"], labels["box_classes"] = boxes, scene.labels["box_classes"][kept]
+    return Scene(scene.key, moved(scene.pixels), labels)
+
+
+def _moved_boxes(
+    boxes: NDArray[Any], top: int, left: int, side: int, turns: Sequence[bool]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    x0, y0, x1, y1 = (boxes - np.array([left, top, left, top], boxes.dtype)).clip(0, side).T
+    if turns[0]:
+        y0, y1 = side - y1, side - y0
+    if turns[1]:
+        x0, x1 = side - x1, side - x0
+    if turns[2]:
+        x0, y0, x1, y1 = y0, x0, y1, x1
+    kept = (x1 - x0 >= 1) & (y1 - y0 >= 1)
+    return np.stack([x0, y0, x1, y1], axis=1)[kept], kept
+
+
+def batches(stream: Stream, numbers: range, workers: int, device: torch.device) -> Iterator[Batch]:
+    """Batches on a device, in order, from worker processes if there are any.
+
+    Without workers the views are rendered on the training device; with workers, by them.
+    """
+    # the sampler is the range itself; batches come whole, so there is nothing to collate
+    loader: DataLoader[Batch] = DataLoader(
+        replace(stream, render=workers > 0),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+        persistent_workers=False,
+    )
+    for batch in loader:
+        moved = batch.to(device)
+        yield moved if workers else stream.complete(moved)
