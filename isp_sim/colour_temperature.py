@@ -154,7 +154,7 @@ def reference_xy(cct: float) -> tuple[float, float]:
     return chromaticity(share * xyz(cct_to_xy(cct)) + (1 - share) * xyz(daylight_xy(cct)))
 
 
-def mired_weights(ccts: Sequence[float], cct: float) -> NDArray[np.float64]:
+def mired_weights(ccts: Sequence[float] | NDArray[np.float64], cct: float) -> NDArray[np.float64]:
     """How much of each of several lights [K] makes that of a temperature: linear in mired between its neighbours, as
     DNG interpolates, and held beyond the outermost.
 

@@ -11,6 +11,8 @@ from isp_sim.cameras.noise import Offsets
 from isp_sim.degradations.sensor import SensorTerm, dn_scale, site_values
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
+from isp_sim.signal import Signal
+from isp_sim.stage import Recovery
 
 
 class ColourBias(SensorTerm):
@@ -26,5 +28,14 @@ class ColourBias(SensorTerm):
             (0.0, 0.0, 0.0, 0.0), description="offsets of R, G in R's rows, G in B's rows, and B [DN]"
         )
 
+    def refuses(self, signal: Signal, p: Any) -> str | None:
+        return super().refuses(signal, p) or signal.no_spread
+
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         return frame.pixels + site_values(frame, p.offsets) / dn_scale(frame, p.span)
+
+    def inverse(self, frame: Frame, p: Any) -> Tensor:
+        return frame.pixels - site_values(frame, p.offsets) / dn_scale(frame, p.span)
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(lambda frame, values, before: self.inverse(frame, values))

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from isp_sim.degradations.sensor import GAIN, Gain, SensorTerm, dn_scale
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
-from isp_sim.stage import Result
+from isp_sim.signal import Signal
+from isp_sim.stage import LOST, Recovery, Result
 
 
 class FullWell(SensorTerm):
@@ -27,11 +29,20 @@ class FullWell(SensorTerm):
         capacity: float = Field(15000.0, ge=1, le=1e7, description="full-well capacity [e-]")
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
-        limit = p.capacity * p.gain / dn_scale(frame, p.span)
-        if frame.signal.levels == "dn":
-            limit = limit + frame.tiled(frame.capture["black_level"])
+        limit = _limit(frame, p)
         over = frame.pixels > limit
         clipped = over.any(dim=1, keepdim=True)
         if "clipped" in frame.maps:
             clipped = clipped | frame.maps["clipped"]
         return Result(torch.where(over, limit, frame.pixels), maps={"clipped": clipped})
+
+    def recovery(self, p: Any) -> Recovery:
+        def below(frame: Frame, p: Any, before: Signal) -> Result:
+            return Result(frame.pixels, maps={LOST: (frame.pixels >= _limit(frame, p)).any(dim=1, keepdim=True)})
+
+        return Recovery(below, "the picture as it is", "what the full well did not hold")
+
+
+def _limit(frame: Frame, p: Any) -> Tensor:
+    limit: Tensor = p.capacity * p.gain / dn_scale(frame, p.span)
+    return limit + frame.tiled(frame.capture["black_level"]) if frame.signal.levels == "dn" else limit

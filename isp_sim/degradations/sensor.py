@@ -16,7 +16,7 @@ from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams, Structural
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal, cfa_rows
-from isp_sim.stage import Degradation
+from isp_sim.stage import Degradation, Recovery, as_it_is
 
 Gain = Annotated[float, Field(ge=1e-3, le=1e3)]
 """System gain K [DN/e-]."""
@@ -51,6 +51,9 @@ class SensorTerm(Degradation):
         if signal.levels == "dn" and p.span is not None:
             return "has a span, which is for pixels in [0, 1]: digital numbers have their levels in the capture"
         return None
+
+    def recovery(self, p: Any) -> Recovery:
+        return Recovery(as_it_is, "the picture as it is", "the picture under the noise")
 
 
 def dn_scale(frame: Frame, span: Tensor | None) -> Tensor:
@@ -105,7 +108,7 @@ def joined_sigma(frame: Frame, variance: Tensor) -> dict[str, Tensor]:
 def site_values(frame: Frame, values: Tensor) -> Tensor:
     """One value for each site of a Bayer CFA, (B, 4, 1, 1), brought to where it belongs: ready to broadcast.
 
-    The sites are R, G beside R, G beside B, and B, wherever the CFA's phase puts them. In an RGB picture, and in a
+    The CFA must hold R, G and B alone. The sites are R, G beside R, G beside B, and B, wherever the CFA's phase puts them. In an RGB picture, and in a
     CFA other than Bayer's, green takes the mean of both.
     """
     r, beside_r, beside_b, b = values.unbind(1)
@@ -113,8 +116,6 @@ def site_values(frame: Frame, values: Tensor) -> Tensor:
     if frame.signal.layout != "mosaic":
         return torch.stack([r, green, b], dim=1)
     rows = cfa_rows(str(frame.signal.cfa))
-    if not all(letter in "RGB" for row in rows for letter in row):
-        raise ValueError(f"CFA {frame.signal.cfa} has sites other than R, G and B, for which there is no offset")
     bayer = len(rows) == len(rows[0]) == 2
     sites = {"R": r, "G": green, "B": b}
 

@@ -34,7 +34,7 @@ from isp_sim.elementary import root
 from isp_sim.frame import Frame
 from isp_sim.parameters import Parameters, StageParams
 from isp_sim.randomness import Randomness
-from isp_sim.signal import Requirement
+from isp_sim.signal import Requirement, Signal
 from isp_sim.stage import Result
 
 
@@ -121,6 +121,10 @@ class SensorNoise(SensorTerm):
         levels = {} if p.profile is None else {"levels": ("unit",)}
         return Requirement({**self.needs.accepted, **levels})
 
+    def refuses(self, signal: Signal, p: Any) -> str | None:
+        by_colour = p.profile is not None or p.colour_bias is not None
+        return super().refuses(signal, p) or (signal.no_spread if by_colour else None)
+
     def is_differentiable(self, p: Any) -> bool:
         return bool(p.quantisation != "round")
 
@@ -151,7 +155,9 @@ class SensorNoise(SensorTerm):
         else:
             counted = rng.normal(frame.pixels, purpose="photons") * root(electrons)
         added = added + counted.to(level) * gain
-        added = added + read_noise(frame, read, state.shape, rng) + site_values(frame, state.offsets)
+        added = added + read_noise(frame, read, state.shape, rng)
+        if p.profile is not None or p.colour_bias is not None:
+            added = added + site_values(frame, state.offsets)
         added = added + rng.normal(frame.pixels, (1, frame.size[0], 1), "rows") * state.row
         if _any(p.column):
             added = added + rng.normal(frame.pixels, (1, 1, frame.size[1]), "columns") * p.column

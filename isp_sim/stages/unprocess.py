@@ -174,9 +174,8 @@ def camera_facts(p: Any) -> dict[str, Tensor]:
 
 def _mixed(p: Any) -> Tensor:
     """The camera's own matrix (B, 3, 3), in float64: the mixture of the profile's."""
-    mix = p.mix.to("cpu", torch.float64)
-    total = mix[:, :1].new_zeros(())
-    mixed = total
+    mix: Tensor = p.mix.to("cpu", torch.float64)
+    mixed = total = mix.new_zeros(())
     for k, matrix in enumerate(p.xyz_to_camera):  # not by a matrix product, whose last bit depends on the batch
         total = total + mix[:, k : k + 1, :, 0]
         mixed = mixed + mix[:, k : k + 1, :, 0] * torch.tensor(matrix, dtype=torch.float64)

@@ -15,8 +15,8 @@ def read(path: Path, camera: str | None = None) -> dict[str, Any]:
     Several measurements at one speed are averaged.
 
     darktable measures after its own demosaicing and for its own denoising. Of cameras that ELD has calibrated on the
-    mosaic, its a is a fifth to a third in red and blue and about a tenth in green, alike at all speeds: right for
-    noise that depends on the speed as that camera's does, too small for the mosaic.
+    mosaic, its a is between an eighth and a half of their shot noise in red and blue, and about a tenth in green: right
+    for how that camera's noise depends on the speed, too small for the mosaic.
 
     Raises
     ------
