@@ -108,8 +108,8 @@ def joined_sigma(frame: Frame, variance: Tensor) -> dict[str, Tensor]:
 def site_values(frame: Frame, values: Tensor) -> Tensor:
     """One value for each site of a Bayer CFA, (B, 4, 1, 1), brought to where it belongs: ready to broadcast.
 
-    The CFA must hold R, G and B alone. The sites are R, G beside R, G beside B, and B, wherever the CFA's phase puts them. In an RGB picture, and in a
-    CFA other than Bayer's, green takes the mean of both.
+    The CFA must hold R, G and B alone. The sites are R, G beside R, G beside B, and B, wherever its phase puts them.
+    In an RGB picture, and in a CFA other than Bayer's, green takes the mean of both.
     """
     r, beside_r, beside_b, b = values.unbind(1)
     green = (beside_r + beside_b) / 2

@@ -40,17 +40,17 @@ def test_a_camera_that_sees_xyz_sees_colours_adapted_to_the_light(tools, tmp_pat
     raw = tools.run_stage("unprocess", frame, {"profile": "eye.yaml", "develop": develop}).pixels[0].flatten(1).numpy()
     seen = adaptation(WHITES["D65"], reference_xy(2856)) @ XYZ_FROM_SRGB @ frame.pixels[0].flatten(1).numpy()
     ratio = raw / seen
-    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=4e-4)  # D65 has one blue in sRGB's matrix, one in its x and y
 
 
-@pytest.mark.parametrize("name", ["generic_phone", "eld_sony_a7s2"])
-def test_camera_matrix_finds_the_light_and_so_the_same_matrix(tools, name):
-    """What the capture says of its colours is of one piece: matrices, lights, gains, and the matrix to sRGB."""
+@pytest.mark.parametrize("name", ["eld_sony_a7s2", "eld_nikon_d850", "eld_canon_5d4"])
+def test_camera_matrix_finds_the_light_and_so_the_same_colours(tools, name):
+    """What the capture says of colours is of one piece: matrices, temperature, gains, and the matrix to sRGB."""
     frame = tools.picture(Signal(), batch=4, size=(5, 5), dtype=torch.float64)
-    raw = tools.run_chain([{"unprocess": {"profile": name}}, "white_balance"], frame)
-    if name != "generic_phone":  # whose gains are drawn beside its matrices
-        by_matrix = tools.run_stage("camera_matrix", raw).pixels
-        np.testing.assert_allclose(by_matrix, tools.run_stage("colour_matrix", raw).pixels, atol=1e-3)
-    kelvin = raw.capture["calibration_illuminants"]
-    assert kelvin.shape == (4, 2)
-    assert torch.equal(kelvin[:, 0], kelvin[:, 1])
+    by_ccm, by_matrices = (
+        tools.chain([{"unprocess": {"profile": name, "develop": ["white_balance", matrix, "srgb_oetf"]}}]).run(frame)
+        for matrix in ("colour_matrix", "camera_matrix")
+    )
+    np.testing.assert_allclose(by_matrices.frame.pixels, by_ccm.frame.pixels, atol=5e-4)
+    drawn = [[values["unprocess"]["temperature"]] * 2 for values in by_matrices.values]
+    np.testing.assert_allclose(by_matrices.frame.capture["calibration_illuminants"], drawn)

@@ -34,6 +34,14 @@ def test_each_site_has_its_own_wherever_the_phase_puts_it(tools, flat, cfa):
             assert after.pixels[0, 0, y, x].item() * SPAN == pytest.approx(expected)
 
 
+def test_comes_off_again(tools):
+    frame = tools.picture(mosaic("GBRG"), size=(6, 6), dtype=torch.float64)
+    chain = tools.chain([{"colour_bias": {"span": SPAN, "offsets": [3.0, -1.0, 2.0, 5.0]}}])
+    after = chain.run(frame).frame
+    assert not torch.allclose(after.pixels, frame.pixels, atol=1e-4)
+    assert torch.allclose(chain.inverse(after).pixels, frame.pixels, atol=1e-12)
+
+
 @given(st.integers(0, 3), st.integers(0, 3))
 def test_commutes_with_a_crop(tools, top, left):
     frame = tools.picture(mosaic("RGGB"), size=(12, 12))
@@ -51,9 +59,10 @@ def test_other_layouts_take_the_mean_green(tools, flat):
     assert sorted(set((quad.pixels * SPAN).round(decimals=9).flatten().tolist())) == [1, 2.5, 4]
 
 
-def test_a_site_without_an_offset(tools, flat):
-    with pytest.raises(ValueError, match="other than R, G and B"):
-        tools.run_stage("colour_bias", flat(0.0, size=(2, 2), signal=mosaic("RGWB")), {"span": SPAN})
+def test_a_site_without_an_offset(tools):
+    for stage, params in (("colour_bias", {}), ("sensor_noise", {"colour_bias": [1.0, 0.0, 0.0, 0.0]})):
+        _, problems = tools.chain([{stage: {"span": SPAN, **params}}]).check(State(mosaic("RGWB")))
+        assert "none for the W sites" in problems[0].message
 
 
 def test_nothing_is_nothing(tools):
