@@ -15,7 +15,7 @@ help:
 	@echo "make demo-learn  train the smallest recipe; prints where the report is"
 	@echo "make test   run the tests"
 	@echo "make check  lint, types, import contracts"
-	@echo "make bench  accuracy beside peers; needs ISP_SIM_DATA, a folder of test data"
+	@echo "make bench  accuracy and speed beside peers; needs ISP_SIM_DATA, a folder of test data"
 
 .venv/.run-stamp: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -62,7 +62,9 @@ bench: .venv/.dev-stamp
 	$(BIN)/python benchmarks/jpeg.py --data $(ISP_SIM_DATA) --json benchmarks/results/jpeg.json
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/demosaic.py --data $(ISP_SIM_DATA) --json benchmarks/results/demosaic.json
+	$(BIN)/python benchmarks/speed.py --data $(ISP_SIM_DATA) --json benchmarks/results/speed.json
 	$(BIN)/python benchmarks/startup.py --json benchmarks/results/startup.json
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf .venv out build dist

@@ -123,7 +123,7 @@ def demosaicing() -> tuple[list[dict[str, Any]], list[Target]]:
         functions["kornia bilinear"] = lambda: raw_to_rgb(even, CFA.BG)
     times = in_turn(functions)
     pixels = SIZE[0] * SIZE[1] / 1e6
-    rows = [{"4 MP": name, "time [ms]": 1e3 * t, "MP/s": pixels / t} for name, t in times.items()]
+    rows = [{"what": f"demosaic 4 MP: {name}", "time [ms]": 1e3 * t, "MP/s": pixels / t} for name, t in times.items()]
     targets = []
     for method in ("bilinear", "malvar2004", "menon2007"):
         theirs = times.get(f"colour-demosaicing {method}")
@@ -151,7 +151,7 @@ def developing() -> tuple[list[dict[str, Any]], list[Target]]:
 
             times = in_turn({"isp_sim": lambda: chain.run(frame), "LibRaw AHD": libraw})
     pixels = SIZE[0] * SIZE[1] / 1e6
-    rows = [{"4 MP": f"RAW to 8 bit, {n}", "time [ms]": 1e3 * t, "MP/s": pixels / t} for n, t in times.items()]
+    rows = [{"what": f"RAW to 8 bit, 4 MP: {n}", "time [ms]": 1e3 * t, "MP/s": pixels / t} for n, t in times.items()]
     ratio = times["LibRaw AHD"] / times["isp_sim"]
     return rows, [at_least("RAW to 8 bit, throughput over LibRaw's AHD", ratio, 5)]
 
@@ -170,7 +170,7 @@ def memory() -> tuple[list[dict[str, Any]], list[Target]]:
         [sys.executable, __file__, "--memory"], capture_output=True, text=True, check=True, cwd=ROOT / "benchmarks"
     )
     ratio = float(answer.stdout) / (LARGE[0] * LARGE[1] * 4)
-    row = {"24 MP": "develop, peak memory over the float32 mosaic's", "factor": ratio}
+    row = {"what": "develop 24 MP, peak memory", "over the float32 mosaic [factor]": ratio}
     return [row], [at_most("develop 24 MP, peak memory over its float32 mosaic", ratio, 12)]
 
 
@@ -205,7 +205,7 @@ def crops(data: Path) -> tuple[list[dict[str, Any]], list[Target]]:
             np.asarray(Image.open(buffer).convert("RGB"))
 
     times = in_turn({"the chain": lambda: render(batch, keys), "Pillow JPEG": pillow}, 21)
-    rows = [{"16 crops of 128x128": name, "time [ms]": 1e3 * t} for name, t in times.items()]
+    rows = [{"what": f"16 crops of 128x128: {name}", "time [ms]": 1e3 * t} for name, t in times.items()]
     ratio = times["the chain"] / times["Pillow JPEG"]
     return rows, [at_most("ablation_noise_jpeg.yaml, time over Pillow's JPEG alone", ratio, 12)]
 

@@ -167,10 +167,10 @@ def run(
         _fail(f"--resume takes auto or never; found {resume!r}", Exit.USAGE)
     with _errors():
         from dirlearn import recipe as recipes
-        from dirlearn.run import Runner
+        from dirlearn.run import Runner, is_main
 
         loaded = recipes.read(recipe, set or [])
-        with _progress(quiet) as progress:
+        with _progress(quiet or not is_main()) as progress:
             results = Runner(loaded, progress, resume == "auto").everything()
         if results and not quiet:
             _table(results)

@@ -72,19 +72,23 @@ def _pictures(folder: Path, results: dict[str, Any]) -> Iterable[str]:
 
 
 def _curves(folder: Path) -> Iterable[str]:
-    """Every term of every training over its steps."""
+    """Every term and measure of every training over its steps."""
     from matplotlib.figure import Figure
 
     for path in sorted(folder.glob("**/metrics.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        names = list(dict.fromkeys(k for line in lines for k in line if k not in ("step", "steps_per_second")))
-        figure = Figure(figsize=(12, 2.4 * -(-len(names) // 4)), layout="constrained")
+        names = list(dict.fromkeys(k for line in lines for k in line if not k.startswith(("step", "norm", "rate"))))
+        rows = -(-len(names) // 4)
+        figure = Figure(figsize=(12, 2.4 * rows))
+        # not the constrained layout, which takes longer than all the drawing
+        figure.subplots_adjust(left=0.05, right=0.99, bottom=0.3 / rows, top=1 - 0.25 / rows, hspace=0.45)
         for i, name in enumerate(names):
-            axes = figure.add_subplot(-(-len(names) // 4), 4, i + 1)
+            axes = figure.add_subplot(rows, 4, i + 1)
             points = [(line["step"], line[name]) for line in lines if name in line]
             axes.plot(*zip(*points, strict=True), linewidth=1)
             axes.set_title(name, fontsize=9)
             axes.tick_params(labelsize=7)
+            axes.locator_params(nbins=4)
         data = io.BytesIO()
         figure.savefig(data, format="png", dpi=80)
         yield f"<h3>{html.escape(str(path.parent.relative_to(folder)))}</h3>"

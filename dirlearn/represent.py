@@ -94,7 +94,8 @@ class Represent(Job):
     def _information(self, critic: nn.Module, r: Tensor, x: Tensor, pairs: Tensor, step: int) -> Tensor:
         """Information between the whole batch's representations and its pictures."""
         rng = generator(0, "critic", step, "dirlearn", "places")
-        value: Tensor = self.estimator.objective(critic(r, gathered(x), rng), pairs)
+        scores: Tensor = critic(r, gathered(x), rng)
+        value: Tensor = self.estimator.objective(scores.float(), pairs)
         return value
 
     def parts(self) -> Mapping[str, Iterator[nn.Parameter]]:

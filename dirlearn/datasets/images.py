@@ -20,16 +20,17 @@ class Images(Dataset):
     """Every PNG, JPEG, BMP, TIFF and WebP file below a folder, as 8-bit sRGB, kept decoded in memory."""
 
     class Params(StageParams):
-        path: str = Field(description="the folder; ~ and $VARIABLES are replaced")
+        path: str = Field(description="the folder, from the working directory or the folder in DIRLEARN_DATA")
         cache: int = Field(4096, ge=0, le=1 << 20, description="decoded pictures that each process keeps [MiB]")
         limit: int | None = Field(None, ge=1, description="take only the first so many, by name")
         smallest: int = Field(1, ge=1, le=4096, description="leave out pictures with a shorter side [px]")
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
-        self.folder = Path(os.path.expandvars(params.path)).expanduser()
+        # a recipe may come from strangers: where data lie is said outside of it, and nothing in it is expanded
+        self.folder = Path(os.environ.get("DIRLEARN_DATA", "")) / params.path
         if not self.folder.is_dir():
-            raise DatasetFault(f"images: no folder {self.folder}; give `path` a folder of pictures")
+            raise DatasetFault(f"images: no folder {self.folder}; give `path` a folder of pictures, or set DIRLEARN_DATA to where it lies")
         found = (p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         self.paths = sorted(found, key=lambda p: p.relative_to(self.folder).as_posix())
         if params.smallest > 1:

@@ -1095,7 +1095,7 @@ class UndoesError(Scale):
 
 def test_an_error_on_top_is_not_undone() -> None:
     assert testing.assert_conforms(UndoesError)["inverse"].found == "with error at its default"
-    assert report_on(WhiteBalance)["inverse"].found == "with error at its default"
+    assert report_on(WhiteBalance)["inverse"].found == "with error, highlights at its default"
 
 
 class RoundsInOneMode(Scale):

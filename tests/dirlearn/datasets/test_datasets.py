@@ -80,9 +80,11 @@ def test_images_are_found_by_name_and_kept(folder) -> None:
     assert uncached.read(0) is not uncached.read(0)
 
 
-def test_images_replace_variables(folder, monkeypatch) -> None:
-    monkeypatch.setenv("SOME_DATA", str(folder))
-    assert len(build_dataset({"images": {"path": "$SOME_DATA/sub"}})) == 1
+def test_the_environment_says_where_data_lie_and_no_recipe_reads_it(folder, monkeypatch) -> None:
+    monkeypatch.setenv("DIRLEARN_DATA", str(folder))
+    assert len(build_dataset({"images": {"path": "sub"}})) == 1
+    with pytest.raises(DatasetFault, match="no folder"):
+        build_dataset({"images": {"path": "$DIRLEARN_DATA/sub"}})
 
 
 def test_folders_without_pictures_are_refused(tmp_path) -> None:
