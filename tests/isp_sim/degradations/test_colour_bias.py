@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isp_sim.pipeline import State
 from isp_sim.signal import Signal, cfa_rows
 
 SPAN = 1000.0
