@@ -264,15 +264,26 @@ def load(name: str) -> Profile:
     ProfileFault
         If there is none of this name, or with everything that is wrong with it.
     """
-    if "/" in name or "\\" in name or name.endswith((".yaml", ".yml")):
-        return _from_file(_below(name))
+    path = _own_path(name)
+    if path is not None:
+        return _parsed(_read(path), str(path))
     if name in shipped():
         return _shipped(name)
-    if (path := own().get(name)) is not None:
-        return _from_file(path)
     close = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names())}"
     raise ProfileFault(f"unknown camera profile {name!r}: {hint}")
+
+
+def content(name: str) -> bytes | None:
+    """What the file of a profile of the user's own holds; None where it comes with the package."""
+    path = _own_path(name)
+    return None if path is None else _read(path)
+
+
+def _own_path(name: str) -> Path | None:
+    if "/" in name or "\\" in name or name.endswith((".yaml", ".yml")):
+        return _below(name)
+    return None if name in shipped() else own().get(name)
 
 
 @cache
@@ -297,11 +308,11 @@ def _below(name: str) -> Path:
     return found
 
 
-def _from_file(path: Path) -> Profile:
+def _read(path: Path) -> bytes:
     try:
         if (size := path.stat().st_size) > located_yaml.LARGEST:
             raise ProfileFault(f"{path}: the file holds {size} bytes; at most {located_yaml.LARGEST} are read")
-        return _parsed(path.read_bytes(), str(path))
+        return path.read_bytes()
     except OSError as error:
         raise ProfileFault(f"can't read the camera profile {path}: {error.strerror or error}") from None
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isp_sim import ledger
 from isp_sim.signal import Signal
 
 SPAN = 1000.0
@@ -42,3 +43,10 @@ def test_digital_numbers(tools, flat, levels):
     frame = replace(frame, signal=frame.signal.changed({"levels": "dn"}))
     after = tools.run_stage("full_well", frame, {"capacity": 500.0})
     assert [after.pixels[i].unique().tolist() for i in (0, 1)] == [[pytest.approx(560)], [300]]
+
+
+def test_what_the_well_did_not_hold_is_lost(tools):
+    frame = tools.picture(Signal(transfer="linear"), size=(9, 9), low=0.0, high=1.0)
+    chain = tools.chain([{"full_well": {"span": SPAN, "capacity": 500.0}}])
+    entry = ledger.estimate(chain, chain.run(frame).frame, frame.signal)
+    assert torch.equal(entry.frame.maps["lost"], (frame.pixels > 0.5).any(dim=1, keepdim=True))
