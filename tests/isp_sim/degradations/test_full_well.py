@@ -46,7 +46,7 @@ def test_digital_numbers(tools, flat, levels):
 
 
 def test_what_the_well_did_not_hold_is_lost(tools):
-    frame = tools.picture(Signal(transfer="linear"), size=(9, 9), low=0.0, high=1.0)
+    frame = tools.picture(Signal(transfer="linear"), batch=1, size=(9, 9), low=0.0, high=1.0)
     chain = tools.chain([{"full_well": {"span": SPAN, "capacity": 500.0}}])
-    entry = ledger.estimate(chain, chain.run(frame).frame, frame.signal)
-    assert torch.equal(entry.frame.maps["lost"], (frame.pixels > 0.5).any(dim=1, keepdim=True))
+    back = ledger.estimate(chain, chain.run(frame).frame, frame.signal).frame
+    assert torch.equal(back.maps["lost"], (frame.pixels > 0.5).any(dim=1, keepdim=True))
