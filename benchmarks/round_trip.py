@@ -29,10 +29,11 @@ PLAIN, SAFE = "plain", "safe"
 
 
 def pipelines() -> dict[tuple[str, str], Pipeline]:
-    """There and back for each camera profile that comes with the program, by its name and how highlights are undone:
-    plainly, and for the paper's own profile safely too."""
+    """There and back for each camera profile that comes with the program and says something of colour, by its name and
+    how highlights are undone: plainly, and for the paper's own profile safely too."""
     found = {}
-    for name, highlights in [*((name, PLAIN) for name in cameras.names()), ("brooks2019", SAFE)]:
+    coloured = [name for name in cameras.shipped() if cameras.load(name).state is not None]
+    for name, highlights in [*((name, PLAIN) for name in coloured), ("brooks2019", SAFE)]:
         develop = cameras.load(name).develop
         chain = "".join(f"  - {stage}\n" for stage in develop)
         first = f"unprocess: {{profile: {name}, develop: [{', '.join(develop)}], highlights: {highlights}}}"

@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 plugins = typer.Typer(help="Write a plugin, and check one.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(plugins, name="plugin")
+camera_profiles = typer.Typer(help="Camera profiles: list, show, import.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(camera_profiles, name="cameras")
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -75,6 +77,8 @@ def _errors() -> Iterator[None]:
 def _explain_error(error: Exception) -> None:
     """Exit with a message, if it is one of the errors that a user can mend. The types are imported only now, so
     that commands that go well do not wait for them."""
+    from isp_sim.calibration import CalibrationFault
+    from isp_sim.cameras.loaders import LoaderFault
     from isp_sim.cameras.profile import ProfileFault
     from isp_sim.formats.reader import InputFault
     from isp_sim.recipe import RecipeError
@@ -87,7 +91,7 @@ def _explain_error(error: Exception) -> None:
         _say("\n".join(map(str, error.faults)))
         count = len(error.faults)
         _fail(f"{count} fault{'s' if count > 1 else ''}; nothing was rendered", Exit.RECIPE)
-    if isinstance(error, InputFault | OutputFault):
+    if isinstance(error, InputFault | OutputFault | LoaderFault | CalibrationFault):
         _fail(str(error), Exit.PLACES)
     if isinstance(error, UnknownPlugin | BrokenPlugin | OptionFault | ProfileFault):
         _fail(str(error), Exit.USAGE)
@@ -586,6 +590,161 @@ def plugin_check(name: Annotated[str, typer.Argument(help="name of an installed 
         out.print(escape(str(report)))
         if not report.passed:
             raise typer.Exit(Exit.SOME_FAILED)
+
+
+@camera_profiles.command("list")
+def cameras_list() -> None:
+    """List the profiles that come with the program, and your own."""
+    with _errors():
+        from rich.table import Table
+
+        from isp_sim.cameras import profile
+
+        own = profile.own()
+        table = Table("profile", "says", "ISO", "licence", box=None, pad_edge=False)
+        for name in profile.names():
+            try:
+                found = profile.load(name)
+            except profile.ProfileFault as error:
+                _say(f"warning: {error}", "yellow")
+                continue
+            says = [what for what, there in (("colour", found.state), ("noise", found.has_noise)) if there]
+            speeds = "-" if found.noise is None else "{:g} to {:g}".format(*found.noise.speeds)
+            label = f"{name} (own)" if name in own else name
+            table.add_row(escape(label), " and ".join(says), speeds, escape(found.licence))
+        out.print(table)
+        out.print(escape(f"\nyour own: YAML files in {profile.own_folder()}, or any below the working directory"))
+
+
+@camera_profiles.command("show")
+def cameras_show(name: Annotated[str, typer.Argument(help="name of a profile, or path of one")]) -> None:
+    """Show a profile: what it says, where its figures come from, and its noise by ISO speed."""
+    with _errors():
+        from rich.table import Table
+
+        from isp_sim.cameras import profile
+
+        found = profile.load(name)
+        out.print(f"[bold]{escape(found.name)}[/]\n\n{escape(found.description)}\n")
+        for label, value in (("source", found.source), ("licence", found.licence)):
+            out.print(f"{label:<18}{escape(value)}")
+        sensor = found.sensor
+        for label, known in (
+            ("CFA", sensor.cfa),
+            ("black level", sensor.black_level),
+            ("white level", sensor.white_level),
+        ):
+            if known is not None:
+                out.print(f"{label:<18}{escape(_text(known))}")
+        if found.state is not None:
+            out.print()
+            table = Table("parameter", "value", "meaning", box=None, pad_edge=False)
+            for parameter, value in found.state.resolved().items():
+                if value is not None:
+                    about = found.state.model.model_fields[parameter].description or ""
+                    table.add_row(parameter, escape(_text(value)), escape(about))
+            out.print(table)
+        if found.noise is not None:
+            out.print()
+            out.print(_noise_table(found.noise))
+
+
+def _noise_table(law: Any) -> Any:
+    """A noise law at each full stop."""
+    from rich.table import Table
+
+    from isp_sim.cameras.noise import noise_profile_of
+
+    unit = "1" if law.dn is None else "DN"
+    table = Table(
+        *("ISO", f"K [{unit}/e-]", f"read [{unit}]", "shape", "rows [DN]", "S [1]", "O [1]"), box=None, pad_edge=False
+    )
+    low, high = law.speeds
+    speeds, speed = [], low
+    while speed < high * 0.999:
+        speeds.append(speed)
+        speed *= 2
+    for iso in (*speeds, high):
+        state = law.at(iso)
+        planes = noise_profile_of(state, law.dn)
+        shot, dark = (" ".join(dict.fromkeys(f"{plane[i]:.3g}" for plane in planes)) for i in (0, 1))
+        gain, read = (" ".join(f"{value:.3g}" for value in values) for values in (state.gain, state.read))
+        shape = "normal" if state.shape is None else f"{state.shape:.3g}"
+        table.add_row(f"{iso:g}", gain, read, shape, f"{state.row:.3g}", shot, dark)
+    return table
+
+
+@camera_profiles.command("import")
+def cameras_import(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="darktable, eld, rawspeed, rawtoaces or raw_file")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="table or RAW file")],
+    camera: Annotated[str | None, typer.Option(help="which camera of the table, or how to call the only one")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="profile to write; else standard output")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a file that is there")] = False,
+) -> None:
+    """Make a profile of what a table or a RAW file says of a camera. Nothing in the file is executed."""
+    with _errors():
+        from isp_sim.cameras import loaders
+        from isp_sim.cameras.document import to_yaml
+
+        if format not in loaders.FORMATS:
+            known = "\n".join(f"  {name:<12}{about}" for name, about in loaders.FORMATS.items())
+            _fail(f"no format {format!r}; there are\n{known}", Exit.USAGE)
+        text = to_yaml(loaders.read(format, file, camera), str(output or file))
+        if output is None:
+            sys.stdout.write(text)
+        else:
+            _write_new(output, text, overwrite)
+
+
+def _write_new(path: Path, text: str, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        _fail(f"{path} is there already; --overwrite replaces it", Exit.PLACES)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _fail(f"can't write {path}: {error}", Exit.PLACES)
+    out.print(escape(str(path)))
+
+
+@app.command()
+def calibrate(
+    flats: Annotated[Path, typer.Option(help="folder of flats: pairs of equal exposure, one after the other by name")],
+    darks: Annotated[Path, typer.Option(help="folder of darks")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="profile to write")],
+    iso: Annotated[
+        float | None, typer.Option(min=1, help="ISO speed; else folders named by it, such as iso800")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="name of the profile; else that of the file")] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot/--no-plot", help="also draw what was fitted, as a PNG beside it")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that are there")] = False,
+) -> None:
+    """Measure a sensor's noise on RAW files of flats and darks, and write it as a camera profile."""
+    with _errors():
+        from rich.table import Table
+
+        from isp_sim import calibration
+        from isp_sim.cameras.document import to_yaml
+
+        if output.exists() and not overwrite:
+            _fail(f"{output} is there already; --overwrite replaces it", Exit.PLACES)
+        found = calibration.calibrate(flats, darks, iso)
+        if plot:
+            from isp_sim.calibration.plot import draw
+
+            output.parent.mkdir(parents=True, exist_ok=True)
+            draw(found, output.with_suffix(".png"))
+        table = Table("ISO", "K [DN/e-]", "read [DN]", "shape [1]", "rows [DN]", "PPCC", box=None, pad_edge=False)
+        for c in found:
+            d = c.darks
+            table.add_row(f"{c.iso:g}", str(c.gain), str(d.scale), str(d.shape), str(d.row), f"{d.correlation:.5f}")
+        out.print(table)
+        _write_new(output, to_yaml(calibration.document(found, name or output.stem), str(output)), True)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ directions: so each function is the exact inverse of the other.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from isp_sim.colorimetry import chromaticity, xyz
 
 ISOTHERMS: Final[tuple[tuple[float, float, float, float], ...]] = (
     (0.0, 0.18006, 0.26352, -0.24341),
@@ -116,6 +119,53 @@ def xy_to_cct(x: float, y: float) -> tuple[float, float]:
     normal = (1 - s) * _NORMALS[k] + s * _NORMALS[k + 1]
     duv = float((uv - (1 - s) * _LOCUS[k] - s * _LOCUS[k + 1]) @ normal / np.hypot(*normal))
     return (1e6 / float(mired) if mired > 0 else float("inf")), duv
+
+
+def daylight_xy(cct: float) -> tuple[float, float]:
+    """Chromaticity of CIE daylight of a correlated colour temperature, 4000 to 25000 K [CIE15].
+
+    Examples
+    --------
+    >>> tuple(round(c, 4) for c in daylight_xy(6504))
+    (0.3127, 0.3291)
+    """
+    k = 1000 / cct
+    if cct <= 7000:
+        x = ((-4.6070 * k + 2.9678) * k + 0.09911) * k + 0.244063
+    else:
+        x = ((-2.0064 * k + 1.9018) * k + 0.24748) * k + 0.237040
+    return x, (-3.0 * x + 2.870) * x - 0.275
+
+
+def reference_xy(cct: float) -> tuple[float, float]:
+    """Chromaticity of a white light of a correlated colour temperature, up to 25000 K: a black body up to 4000 K, CIE
+    daylight from 5000 K on, and in between a mixture of equal luminance, as the reference light of [TM30].
+
+    Examples
+    --------
+    >>> reference_xy(3000) == cct_to_xy(3000), reference_xy(6504) == daylight_xy(6504)
+    (True, True)
+    """
+    if cct <= 4000:
+        return cct_to_xy(cct)
+    if cct >= 5000:
+        return daylight_xy(cct)
+    share = (5000 - cct) / 1000
+    return chromaticity(share * xyz(cct_to_xy(cct)) + (1 - share) * xyz(daylight_xy(cct)))
+
+
+def mired_weights(ccts: Sequence[float] | NDArray[np.float64], cct: float) -> NDArray[np.float64]:
+    """How much of each of several lights [K] makes that of a temperature: linear in mired between its neighbours, as
+    DNG interpolates, and held beyond the outermost.
+
+    Examples
+    --------
+    >>> mired_weights([2856, 6504], 2856).tolist()
+    [1.0, 0.0]
+    """
+    mired = 1e6 / np.asarray(ccts)
+    order = np.argsort(mired)
+    return np.array([np.interp(1e6 / cct, mired[order], unit[order]) for unit in np.eye(len(mired))])
 
 
 def _side(offset: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -78,6 +78,12 @@ def power(x: Tensor, exponent: float | Tensor) -> Tensor:
     return torch.where(positive, torch.exp(torch.log(safe) * exponent), torch.zeros((), dtype=x.dtype, device=x.device))
 
 
+def root(x: Tensor) -> Tensor:
+    """The square root, 0 for x <= 0, with zero gradient there: its infinite slope would turn others' into NaN."""
+    positive = x > 0
+    return torch.where(positive, torch.sqrt(torch.where(positive, x, 1.0)), 0.0)
+
+
 def apply_matrix(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiply the channels of x (B, m, H, W) by matrix (B, n, m): explicit products and sums, (B, n, H, W)."""
     rows = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -87,3 +87,14 @@ class Randomness:
         size = tuple(like.shape[1:] if shape is None else shape)
         draws = np.stack(self.draw(purpose, lambda g: g.random(size, dtype=np.float32)))
         return torch.from_numpy(draws).to(like)
+
+    def quantiles(self, like: Tensor, shape: Sequence[int] | None = None, purpose: str = "quantiles") -> Tensor:
+        """Uniform draws from [0, 1) in float64 on the CPU, to be put into a quantile function: (B, *shape), or of the
+        shape of `like`. Their 53 bits reach the tails that the 24 bits of `uniform` cut off."""
+        size = tuple(like.shape[1:] if shape is None else shape)
+        return torch.from_numpy(np.stack(self.draw(purpose, lambda g: g.random(size))))
+
+    def fixed(self, thing: str) -> Randomness:
+        """Draws for a batch of 1 that belong to a thing, such as a sensor: the same whatever the sample, the view, the
+        recipe's seed and the stage's id."""
+        return replace(self, seed=0, view=0, stage="", keys=(f"fixed:{thing}",))

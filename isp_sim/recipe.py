@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from isp_sim import located_yaml, registry
+from isp_sim.cameras import profile as cameras
 from isp_sim.combinators import Combinator
 from isp_sim.formats.reader import Reader
 from isp_sim.formats.writer import Writer
 from isp_sim.parameters import ParameterFaults, Parameters
 from isp_sim.parameters import Path as ParameterPath
-from isp_sim.pipeline import Pipeline, StageStep, State, Step
+from isp_sim.pipeline import Pipeline, StageStep, State, Step, walk
 from isp_sim.signal import Signal
 from isp_sim.stage import Stage
 
@@ -98,11 +99,21 @@ class Recipe:
 
     @cached_property
     def hash(self) -> str:
-        """Identity of what the recipe does: over everything but the seed and the places of input and output."""
+        """Identity of what the recipe does: over everything but the seed and the places of input and output, and over
+        the camera profiles of the user's own that it names."""
         about = json.loads(json.dumps(self.resolved))
         del about["seed"], about["input"]["path"], about["output"]["path"]
+        if own := self._own_profiles():
+            about["profiles"] = own
         canonical = json.dumps(about, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _own_profiles(self) -> dict[str, str]:
+        """A digest of each camera profile that does not come with the package."""
+        steps = [step for step in walk(self.pipeline.steps) if isinstance(step, StageStep)]
+        names = {getattr(p, "profile", None) for step in steps for p in step.parameters.alternatives()}
+        found = {name: cameras.content(name) for name in names if isinstance(name, str)}
+        return {name: hashlib.sha256(text).hexdigest() for name, text in found.items() if text is not None}
 
     def with_places(self, input: str | None = None, output: str | None = None, seed: int | None = None) -> Recipe:
         """The same recipe with another input, output or seed."""

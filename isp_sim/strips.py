@@ -46,6 +46,9 @@ class NoDraws(Randomness):
     def draw(self, purpose: str, sample: Callable[[np.random.Generator], NDArray[Any]]) -> list[NDArray[Any]]:
         raise WantsWhole(self.stage)
 
+    def fixed(self, thing: str) -> Randomness:
+        raise WantsWhole(self.stage)
+
 
 @dataclass(frozen=True)
 class Link:

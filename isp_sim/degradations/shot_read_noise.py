@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from isp_sim.elementary import root
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import Randomness
@@ -62,7 +63,7 @@ class ShotReadNoise(Degradation):
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
         shot, read, profile = self._profile(frame, p)
         light = frame.pixels.clamp_min(0)
-        sigma = _root(light * shot + read)
+        sigma = root(light * shot + read)
         normal = rng.normal(frame.pixels)
         if p.law == "gaussian":
             pixels = frame.pixels + sigma * normal
@@ -90,14 +91,8 @@ class ShotReadNoise(Degradation):
         gain = shot.detach().expand_as(light).to("cpu", torch.float64).numpy()
         photons = light.detach().to("cpu", torch.float64).numpy()
         mean = np.divide(photons, gain, out=np.zeros_like(photons), where=gain > 0)
-        uniform = np.stack(rng.draw("photons", lambda g: g.random(light.shape[1:])))
+        uniform = rng.quantiles(light, purpose="photons").numpy()
         return torch.from_numpy((poisson_quantile(uniform, mean) - mean) * gain).to(light)
-
-
-def _root(variance: Tensor) -> Tensor:
-    """The square root with zero gradient at 0, where its infinite slope would turn the others' gradients into NaN."""
-    positive = variance > 0
-    return torch.where(positive, torch.sqrt(torch.where(positive, variance, 1.0)), 0.0)
 
 
 def poisson_quantile(u: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:

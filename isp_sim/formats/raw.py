@@ -56,6 +56,14 @@ class Raw(Reader):
         orient: bool = Field(
             False, description="turn the picture upright, CFA and all; otherwise rows stay the sensor's rows"
         )
+        noise_profile: bool = Field(
+            False, description="take a DNG's NoiseProfile into the capture; a file without one is refused"
+        )
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        if params.noise_profile:
+            self.facts = self.facts | {"noise_profile"}
 
     def read(self, item: Item) -> Reading:
         import rawpy
@@ -118,6 +126,8 @@ class Raw(Reader):
                 **_placement(raw, dng),
             }
         )
+        if self.params.noise_profile:
+            capture = capture.with_facts({"noise_profile": _noise_profile(dng)})
         signal = replace(signal, bit_depth=int(raw.white_level).bit_length())
         # LibRaw's memory ends with `raw`, so this must be a copy.
         frame = Frame(torch.from_numpy(planes.astype(np.float32))[None], signal, capture, (item.key,))
@@ -175,8 +185,8 @@ def _black(raw: Any, tile: NDArray[np.uint8], dng: dict[str, Any]) -> Floats:
 
 
 def _dng(source: BinaryIO) -> dict[str, Any]:
-    """What LibRaw does not tell of a DNG: the patterns of its CFA and black level, where they begin, its opcodes and
-    its colour matrices. Else empty.
+    """What LibRaw does not tell of a DNG: the patterns of its CFA and black level, where they begin, its opcodes, its
+    colour matrices and its noise. Else empty.
 
     Raises
     ------
@@ -194,11 +204,12 @@ def _dng(source: BinaryIO) -> dict[str, Any]:
                     raise InputFault("a TIFF that does not say which camera or CFA it comes from")
                 return {}
             samples = [page for page in pages if page.photometric in _SAMPLES and not page.subfiletype]
-            colour = {"colour": _dng_colour(pages[0].tags)}
+            about = {"colour": _dng_colour(pages[0].tags)}
             if not samples:
-                return colour
+                return about
             page = max(samples, key=lambda page: page.size)
-            return _levels(page, file.filehandle.size) | _lens(page) | colour
+            about["noise"] = page.tags.valueof("NoiseProfile") or pages[0].tags.valueof("NoiseProfile")
+            return _levels(page, file.filehandle.size) | _lens(page) | about
     except InputFault:
         raise
     except Exception:  # noqa: BLE001  no TIFF, or a strange one: LibRaw may read it all the same
@@ -316,6 +327,14 @@ def _placement(raw: Any, dng: dict[str, Any]) -> dict[str, torch.Tensor]:
         return {}
     place = [[1, 0, visible[1] - left, right - left], [0, 1, visible[0] - top, bottom - top]]
     return {"placement": torch.tensor([place], dtype=torch.float32)}
+
+
+def _noise_profile(dng: dict[str, Any]) -> torch.Tensor:
+    """DNG's NoiseProfile (1, n, 2), for all colours or for R, G and B."""
+    values = np.asarray(dng.get("noise") or (), dtype=np.float64)
+    if values.size not in (2, 6) or not np.all(np.isfinite(values)):
+        raise InputFault(f"no NoiseProfile of one or three colours; it holds {values.size} numbers for it")
+    return torch.from_numpy(values.reshape(1, -1, 2).clip(min=0).astype(np.float32))
 
 
 def _gains(raw: Any, notes: list[str]) -> Floats:

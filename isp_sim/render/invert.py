@@ -304,7 +304,7 @@ class Photos(Source):
         elif options.cfa is not None:
             raise OptionFault(f"the recipe starts from {self.source}, and so leaves no CFA to be given")
         self.to = options.to or _sensor(recipe)
-        self.profile = None if options.profile is None else cameras.load(options.profile).state
+        self.profile = None if options.profile is None else cameras.load(options.profile).state_at(None)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from isp_sim.colorimetry import WHITES, XY, Matrix, adaptation, chromaticity, conversion, xyz
-from isp_sim.colour_temperature import cct_to_xy, xy_to_cct
+from isp_sim.colour_temperature import cct_to_xy, mired_weights, xy_to_cct
 from isp_sim.elementary import apply_matrix
 from isp_sim.frame import Frame
 from isp_sim.parameters import StageParams
@@ -99,10 +99,9 @@ class CameraColour:
         >>> camera.share(2000), camera.share(6504), round(camera.share(4000), 3)
         (1.0, 0.0, 0.49)
         """
-        first, second = 1e6 / self.illuminants
-        if first == second:
+        if self.illuminants[0] == self.illuminants[1]:
             return 1.0
-        return float(np.clip((1e6 / cct - second) / (first - second), 0, 1))
+        return float(mired_weights(self.illuminants, cct)[0])
 
     def _between(self, matrices: Matrix, cct: float) -> Matrix:
         share = self.share(cct)

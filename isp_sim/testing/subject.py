@@ -102,6 +102,9 @@ class Window(Randomness):
     def uniform(self, like: Tensor, shape: Sequence[int] | None = None, purpose: str = "uniform") -> Tensor:
         return self._cut(like, shape, lambda like, size: self._plain.uniform(like, size, purpose))
 
+    def quantiles(self, like: Tensor, shape: Sequence[int] | None = None, purpose: str = "quantiles") -> Tensor:
+        return self._cut(like, shape, lambda like, size: self._plain.quantiles(like, size, purpose))
+
     def draw(self, purpose: str, sample: Callable[[np.random.Generator], NDArray[Any]]) -> list[NDArray[Any]]:
         raise NotApplicable("it draws by rng.draw, and the kit can't give a tile its part of that")
 

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isp_sim.colorimetry import WHITES
-from isp_sim.colour_temperature import COLDEST, ISOTHERMS, cct_to_xy, uv_to_xy, xy_to_cct, xy_to_uv
+from isp_sim.colour_temperature import (
+    COLDEST,
+    ISOTHERMS,
+    cct_to_xy,
+    daylight_xy,
+    mired_weights,
+    reference_xy,
+    uv_to_xy,
+    xy_to_cct,
+    xy_to_uv,
+)
 
 mireds = st.floats(20, 599)
 duvs = st.floats(-0.03, 0.03)
@@ -79,3 +89,38 @@ class TestByColourScience:
         ours = xy_to_cct(*WHITES[name])
         assert 1e6 / ours[0] == pytest.approx(1e6 / cct, abs=0.1)
         assert ours[1] == pytest.approx(duv, abs=2e-4)
+
+
+@pytest.mark.parametrize("temperature", [1700.0, 2000.0, 2500.0, 2856.0, 3500.0, 3990.0])
+def test_warm_white_light_follows_planck_s_law(colour, temperature):
+    spectrum = colour.sd_blackbody(temperature, colour.SpectralShape(360, 780, 1))
+    found = colour.sd_to_XYZ(spectrum)
+    assert reference_xy(temperature) == pytest.approx(tuple(found[:2] / found.sum()), abs=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [4000.0, 5000.0, 6504.0, 7500.0, 20000.0])
+def test_daylight_is_colour_science_s(colour, temperature):
+    assert daylight_xy(temperature) == pytest.approx(tuple(colour.temperature.CCT_to_xy_CIE_D(temperature)), abs=1e-9)
+
+
+def test_white_light_of_6504_k_is_d65():
+    assert reference_xy(6504) == pytest.approx(WHITES["D65"], abs=2e-4)
+
+
+@given(st.floats(1700, 24000))
+def test_white_light_is_continuous_and_grows_bluer(temperature):
+    before, after = reference_xy(temperature), reference_xy(temperature * 1.001)
+    assert np.abs(np.subtract(after, before)).max() < 0.002
+    assert after[0] < before[0]
+
+
+@given(st.floats(1700, 24000), st.floats(1700, 24000))
+def test_weights_hit_both_ends_and_are_monotone_in_mired(a, b):
+    lights = [2856.0, 6504.0]
+    assert mired_weights(lights, 2856.0).tolist() == [1, 0]
+    assert mired_weights(lights, 6504.0).tolist() == [0, 1]
+    low, high = sorted((a, b))
+    assert mired_weights(lights, low)[0] >= mired_weights(lights, high)[0]
+    assert mired_weights(lights, a).sum() == pytest.approx(1)
+    middle = 2e6 / (1e6 / 2856 + 1e6 / 6504)
+    np.testing.assert_allclose(mired_weights(lights[::-1], middle), [0.5, 0.5])

@@ -338,6 +338,17 @@ class TestHash:
         assert old in GOOD
         assert recipe.parse(GOOD.replace(old, new)).hash != recipe.parse(GOOD).hash
 
+    def test_a_camera_profile_of_one_s_own_is_part_of_it(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        profile = tmp_path / "mine.yaml"
+        head = "name: a\ndescription: b\nsource: c\nlicence: d\nxyz_to_camera: generic_phone\nmix: [1, 1, 1, 1]\n"
+        text = "version: 1\nstages:\n  - unprocess: {profile: {choice: [generic_phone, mine.yaml]}}\n"
+        hashes = []
+        for red in (2, 2, 3):
+            profile.write_text(f"{head}wb_gains: [{red}, 1, 2]\n")
+            hashes.append(recipe.parse(text).hash)
+        assert hashes[0] == hashes[1] != hashes[2]
+
     def test_equal_in_another_process(self):
         code = f"from isp_sim import recipe; print(recipe.parse({GOOD!r}).hash)"
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

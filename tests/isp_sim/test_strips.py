@@ -142,6 +142,13 @@ def test_noise_is_drawn_for_the_whole_frame(chain, monkeypatch):
         assert_equal(pipeline.run(picture), expected)
 
 
+def test_what_is_fixed_to_a_sensor_is_drawn_for_the_whole_frame(chain, monkeypatch):
+    pipeline = chain("\n  - normalise\n  - defects: {hot: 0.1}\n  - white_balance")
+    expected = pipeline.run(frame(2, (64, 48)))
+    monkeypatch.setattr(strips, "PIXELS", 480)
+    assert_equal(pipeline.run(frame(2, (64, 48))), expected)
+
+
 def test_a_smaller_picture_is_made_as_a_whole(chain, monkeypatch):
     pipeline = chain("\n  - normalise\n  - white_balance\n  - demosaic: {method: superpixel}\n  - clip")
     picture = frame(2, (51, 40))

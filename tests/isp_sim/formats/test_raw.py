@@ -793,6 +793,24 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
     assert refused(path) == "LibRaw takes no file name that is not UTF-8: rename it"
 
 
+@pytest.mark.parametrize("profile", [(1e-3, 1e-6), (1e-3, 1e-6, 2e-3, -1e-7, 3e-3, 3e-6)], ids=["one", "three"])
+def test_noise_profile(tmp_path, profile):
+    more = [(51041, "d", len(profile), profile, True)]
+    path = write_dng(tmp_path / "a.dng", noise(), more=more)
+    reader = Raw(Raw.Params(path=str(path), noise_profile=True))
+    assert "noise_profile" in reader.facts
+    found = reader.read(Item("a", str(path))).frame.capture["noise_profile"]
+    expected = np.maximum(np.reshape(profile, (1, -1, 2)), 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert "noise_profile" not in read(path).frame.capture
+
+
+def test_without_a_noise_profile(tmp_path):
+    path = write_dng(tmp_path / "a.dng", noise())
+    with pytest.raises(InputFault, match="no NoiseProfile"):
+        Raw(Raw.Params(path=str(path), noise_profile=True)).read(Item("a", str(path)))
+
+
 class TestColourMatrices:
     """What a DNG says of its colours, for `camera_matrix`."""
 
