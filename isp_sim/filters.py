@@ -105,8 +105,8 @@ def gaussian_weights(sigma: Tensor, truncate: float = TRUNCATE) -> Tensor:
     tensor([[0.1065, 0.0003],
             [0.0000, 0.0000]], dtype=torch.float64)
     """
-    sigma = sigma.detach().reshape(-1, 1).to("cpu", torch.float64)
-    reach = torch.floor(truncate * sigma + 0.5)
+    sigma = sigma.reshape(-1, 1).to("cpu", torch.float64)
+    reach = torch.floor(truncate * sigma.detach() + 0.5)
     step = torch.arange(1, int(reach.max()) + 1, dtype=torch.float64)[None]
     z = step / sigma
     taps = torch.where(step <= reach, torch.exp(-0.5 * (z * z)), 0.0)

@@ -227,7 +227,11 @@ class CameraMatrix(Stage):
             description="with cct: how much greener than a black body the light is [1/3000 Duv]",
             json_schema_extra={"differentiable": False},
         )
-        xy: tuple[X, Y] | None = Field(None, description="chromaticity x, y of the light, in place of cct [1]")
+        xy: tuple[X, Y] | None = Field(
+            None,
+            description="chromaticity x, y of the light, in place of cct [1]",
+            json_schema_extra={"differentiable": False},
+        )
         forward: bool = Field(True, description="whether to use the forward matrices, where the capture has them")
 
         @model_validator(mode="after")

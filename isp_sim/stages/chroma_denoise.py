@@ -37,13 +37,7 @@ class ChromaDenoise(Stage):
     class Params(StageParams):
         method: Literal["bilateral", "gaussian"] = Field("bilateral", description="guided by luma, or everywhere alike")
         strength: float = Field(1.0, ge=0, le=1, description="share of the smoothed colour in the result [fraction]")
-        sigma: float = Field(
-            2.0,
-            ge=0.1,
-            le=SIGMA,
-            description="standard deviation of the distance [px]",
-            json_schema_extra={"differentiable": False},
-        )
+        sigma: float = Field(2.0, ge=0.1, le=SIGMA, description="standard deviation of the distance [px]")
         sigma_luma: float = Field(
             0.1, ge=0.001, le=10, description="of bilateral: standard deviation of the difference in luma [1]"
         )

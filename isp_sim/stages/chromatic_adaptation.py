@@ -42,12 +42,18 @@ class ChromaticAdaptation(Stage):
         source_cct: Temperature | None = Field(
             None, description="a black body in its place [K]", json_schema_extra={"differentiable": False}
         )
-        source_xy: tuple[X, Y] | None = Field(None, description="a chromaticity x, y in its place [1]")
+        source_xy: tuple[X, Y] | None = Field(
+            None, description="a chromaticity x, y in its place [1]", json_schema_extra={"differentiable": False}
+        )
         to: WhiteName = Field("D65", description="the white that it gets")
         to_cct: Temperature | None = Field(
             None, description="a black body in its place [K]", json_schema_extra={"differentiable": False}
         )
-        to_xy: tuple[X, Y] | None = Field(None, description="a chromaticity x, y in its place [1]")
+        to_xy: tuple[X, Y] | None = Field(
+            None,
+            description="a chromaticity x, y in its place [1]",
+            json_schema_extra={"differentiable": False},
+        )
 
         @model_validator(mode="after")
         def _one_of_both(self) -> ChromaticAdaptation.Params:

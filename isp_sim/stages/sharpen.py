@@ -40,13 +40,7 @@ class Sharpen(Stage):
 
     class Params(StageParams):
         amount: float = Field(0.8, ge=0, le=10, description="of the detail that is added [factor]")
-        sigma: float = Field(
-            1.2,
-            ge=0.1,
-            le=SIGMA,
-            description="standard deviation of the blur [px]",
-            json_schema_extra={"differentiable": False},
-        )
+        sigma: float = Field(1.2, ge=0.1, le=SIGMA, description="standard deviation of the blur [px]")
         threshold: float = Field(0.01, ge=0, le=1, description="detail that is left out [1]")
         overshoot: float | None = Field(
             None, ge=0, le=1, description="how far pixels may leave the range of their neighbours [1]; any if not given"

@@ -141,9 +141,11 @@ def test_five_mistakes_are_five_messages_with_file_and_line(tmp_path: Path) -> N
 
 def test_validate_takes_many(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("version: 1\n")
-    result = run("validate", *sorted(RECIPES.glob("*.yaml")), tmp_path / "bad.yaml", tmp_path / "missing.yaml")
+    recipes = [path for path in sorted(RECIPES.glob("*.yaml")) if path.read_text().startswith("# isp-sim")]
+    assert len(recipes) > 4
+    result = run("validate", *recipes, tmp_path / "bad.yaml", tmp_path / "missing.yaml")
     assert result.exit_code == Exit.RECIPE
-    assert result.stdout.count("valid") == len(list(RECIPES.glob("*.yaml")))
+    assert result.stdout.count("valid") == len(recipes)
     assert "needs stages" in result.stderr
     assert "missing.yaml" in result.stderr
 
