@@ -31,7 +31,7 @@ class Images(Dataset):
         self.folder = Path(os.environ.get("DIRLEARN_DATA", "")) / params.path
         if not self.folder.is_dir():
             raise DatasetFault(
-                f"images: no folder {self.folder}; give `path` a folder of pictures, or set DIRLEARN_DATA to where it lies"
+                f"images: no folder {self.folder}; give `path` a folder of pictures, or set DIRLEARN_DATA to its parent"
             )
         found = (p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         self.paths = sorted(found, key=lambda p: p.relative_to(self.folder).as_posix())
