@@ -16,10 +16,7 @@ from isp_sim.stage import Stage
 
 
 class WhiteBalance(Stage):
-    """Multiplies R, G and B by their gains, on a mosaic or an RGB picture. Linear in, linear out; does not clip.
-
-    The inverse divides by the same gains; an `error` is not undone.
-    """
+    """Multiplies R, G and B by their gains, on a mosaic or an RGB picture. Linear in, linear out; does not clip."""
 
     needs = Signal.where(white_balanced=False, colour="camera", levels="unit", transfer="linear")
     gives = Signal.change(white_balanced=True)
@@ -28,19 +25,16 @@ class WhiteBalance(Stage):
 
     class Params(StageParams):
         gains: tuple[Gain, Gain, Gain] | None = Field(
-            None, description="gains of R, G and B [factor]; as shot if not given"
-        )
-        error: tuple[Gain, Gain, Gain] = Field(
-            (1.0, 1.0, 1.0),
-            description="wrong gains of R, G and B, multiplied on top [factor]",
-            json_schema_extra={"undone": False},
+            None,
+            description="gains of R, G and B [factor]; as shot if not given",
+            json_schema_extra={"fact": "wb_gains"},
         )
 
     def facts_read(self, p: Any) -> tuple[str, ...]:
         return ("wb_gains",) if p.gains is None else ()
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        return frame.pixels * frame.spread(self._gains(frame, p) * p.error)
+        return frame.pixels * frame.spread(self._gains(frame, p))
 
     def inverse(self, frame: Frame, p: Any) -> Tensor:
         return frame.pixels / frame.spread(self._gains(frame, p))

@@ -31,6 +31,7 @@ from isp_sim.testing import (
     laws_modes,
     laws_numbers,
     laws_runs,
+    laws_severities,
     laws_warps,
 )
 from isp_sim.testing.law import Law, tested
@@ -81,6 +82,7 @@ STAGE_LAWS: Final[tuple[Law, ...]] = (
     laws_numbers.gradient,
     laws_modes.soft_twin,
     laws_warps.warp,
+    laws_severities.severities,
     laws_numbers.inverse,
     laws_numbers.cuda,
 )
