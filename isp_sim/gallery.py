@@ -20,7 +20,7 @@ MARGIN: Final = 10
 LINE: Final = 15
 LABEL: Final = 190
 PAPER, INK, FAINT = (250, 250, 248), (20, 20, 20), (110, 110, 110)
-WINDOW: Final = (20, 120, 200, 200)
+WINDOW: Final = (56, 60, 200, 200)
 """Top, left, height and width of the part of the photo that is shown [px]: small, so that single pixels are seen."""
 
 
@@ -30,11 +30,11 @@ class GalleryFault(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One degradation: its pictures, and a text under each."""
+    """One degradation: its pictures, and lines of text under each."""
 
     name: str
     about: str
-    pictures: tuple[tuple[Image.Image, str], ...]
+    pictures: tuple[tuple[Image.Image, tuple[str, ...]], ...]
 
 
 def showable(wanted: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
@@ -104,11 +104,12 @@ def _row(name: str, photo: Frame, size: int) -> Row:
     except NoSurroundings as error:
         raise GalleryFault(str(error)) from None
     clean = around.render(photo, None)
-    pictures = [(_picture(clean, size), "undegraded")]
+    pictures = [(_picture(clean, size), ("undegraded",))]
     for level, step in enumerate(steps):
         frame = around.render(photo, step)
         values = ", ".join(f"{key} {_short(column[level])}" for key, column in plugin.severities.items())
-        pictures.append((_picture(frame, size), f"{level + 1}: {values}; {psnr(frame.pixels, clean.pixels):.1f} dB"))
+        lines = (f"{level + 1}: {values}", f"{psnr(frame.pixels, clean.pixels):.1f} dB")
+        pictures.append((_picture(frame, size), lines))
     where = ", ".join(step.name for step in around.before) or "the photo"
     return Row(name, f"after {where}", tuple(pictures))
 
@@ -123,7 +124,10 @@ def _short(value: Any) -> str:
 
 def _sheet(rows: Sequence[Row], size: int) -> Image.Image:
     title, font = ImageFont.load_default(15), ImageFont.load_default(12)
-    texts = [[textwrap.wrap(text, max(size // 6, 12)) for _, text in row.pictures] for row in rows]
+    texts = [
+        [[part for line in lines for part in textwrap.wrap(line, max(size // 6, 12))] for _, lines in row.pictures]
+        for row in rows
+    ]
     heights = [size + LINE * max(map(len, text)) + 2 * MARGIN for text in texts]
     width = LABEL + (SEVERITIES + 1) * (size + MARGIN) + MARGIN
     sheet = Image.new("RGB", (width, sum(heights) + MARGIN), PAPER)

@@ -27,7 +27,8 @@ CHAINS: Final[tuple[tuple[tuple[Entry, ...], tuple[Entry, ...]], ...]] = (
     ((), (("clip", {}),)),
     (
         (("unprocess", {}), ("mosaic", {})),
-        (("white_balance", {}), ("demosaic", {"method": "malvar2004"}), *_DEVELOP),
+        # highlights that lie above 1 in some channels alone would turn magenta; below 0 noise keeps its mean
+        (("white_balance", {}), ("clip", {"low": -1.0}), ("demosaic", {"method": "malvar2004"}), *_DEVELOP),
     ),
     ((("unprocess", {}),), (("white_balance", {}), *_DEVELOP)),
     ((("unprocess", {}), ("white_balance", {})), _DEVELOP),
@@ -75,8 +76,8 @@ class Surroundings:
 
 def _steps(entries: tuple[Entry, ...], place: str) -> tuple[Step, ...]:
     return tuple(
-        StageStep.read(f"{place} {name}", name, registry.load(name, *registry.STAGE_GROUPS), parameters)
-        for name, parameters in entries
+        StageStep.read(f"{place} {number}", name, registry.load(name, *registry.STAGE_GROUPS), parameters)
+        for number, (name, parameters) in enumerate(entries)
     )
 
 
