@@ -300,7 +300,7 @@ def _written(law: Law) -> str:
 
 
 def _end_names(law: Law, ends: tuple[Any, ...]) -> list[str]:
-    if isinstance(law, Choice):
+    if isinstance(law, Choice | Lookup) or len(ends) > 2:
         return [f"value {value!r}" for value in ends]
     return ["value"] if len(ends) == 1 else ["lower end", "upper end"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from isp_sim.parameters import ParameterFaults
 from isp_sim.stage import SEVERITIES, Degradation
 from isp_sim.surroundings import NoSurroundings, Surroundings, at_severity, psnr, sample_photo
@@ -35,6 +37,6 @@ def severities(s: Subject) -> str | None:
     clean = around.render(photo, None).pixels
     found = [psnr(around.render(photo, step).pixels, clean) for step in steps]
     text = ", ".join(f"{value:.1f}" for value in found)
-    if any(worse >= better for better, worse in zip(found, found[1:], strict=False)):
+    if any(worse >= better for better, worse in pairwise(found)):
         raise Broken(f"the PSNR is {text} dB")
     return f"{text} dB"
