@@ -312,7 +312,7 @@ def _save(sheet: Any, output: Path) -> None:
 def gallery(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAMES...", help="degradations; all if none")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="picture to write")] = Path("gallery.png"),
-    size: Annotated[int, typer.Option(min=64, help="side of each picture [px]")] = 200,
+    size: Annotated[int, typer.Option(min=64, help="side of each picture [px]")] = 176,
 ) -> None:
     """Show degradations at severities 1 to 5 on a sample photo, with their values and the PSNR."""
     with _errors():

@@ -192,7 +192,7 @@ class Deviations:
             if entry.fact is None:
                 continue
             fact = facts.get(entry.fact, frame.capture[entry.fact]).clone()
-            where = (slice(None), *(int(index) for index in entry.path[1:]))
+            where: tuple[slice | int, ...] = (slice(None), *(int(index) for index in entry.path[1:]))
             try:
                 right = fact[where]
             except IndexError:

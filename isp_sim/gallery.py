@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ MARGIN: Final = 10
 LINE: Final = 15
 LABEL: Final = 190
 PAPER, INK, FAINT = (250, 250, 248), (20, 20, 20), (110, 110, 110)
-WINDOW: Final = (56, 60, 200, 200)
+WINDOW: Final = (80, 70, 176, 176)
 """Top, left, height and width of the part of the photo that is shown [px]: small, so that single pixels are seen."""
 
 
@@ -69,7 +70,7 @@ def showable(wanted: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
 
 
 def contact_sheet(
-    names: Sequence[str], size: int = 200, progress: Callable[[int, int], None] = lambda done, total: None
+    names: Sequence[str], size: int = 176, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Image.Image:
     """Render each degradation at its five severities.
 
@@ -88,7 +89,7 @@ def contact_sheet(
         If a degradation needs a signal that no chain from a photo leads to.
     """
     photo = sample_photo().crop(*WINDOW)
-    rows = []
+    rows: list[Row] = []
     for name in names:
         progress(len(rows), len(names))
         rows.append(_row(name, photo, size))
@@ -104,11 +105,11 @@ def _row(name: str, photo: Frame, size: int) -> Row:
     except NoSurroundings as error:
         raise GalleryFault(str(error)) from None
     clean = around.render(photo, None)
-    pictures = [(_picture(clean, size), ("undegraded",))]
+    pictures: list[tuple[Image.Image, tuple[str, ...]]] = [(_picture(clean, size), ("undegraded",))]
     for level, step in enumerate(steps):
         frame = around.render(photo, step)
-        values = ", ".join(f"{key} {_short(column[level])}" for key, column in plugin.severities.items())
-        lines = (f"{level + 1}: {values}", f"{psnr(frame.pixels, clean.pixels):.1f} dB")
+        first, *others = (_value(plugin, name, column[level]) for name, column in plugin.severities.items())
+        lines = (f"{level + 1}: {first}", *others, f"{psnr(frame.pixels, clean.pixels):.1f} dB")
         pictures.append((_picture(frame, size), lines))
     where = ", ".join(step.name for step in around.before) or "the photo"
     return Row(name, f"after {where}", tuple(pictures))
@@ -118,8 +119,11 @@ def _picture(frame: Frame, size: int) -> Image.Image:
     return Image.fromarray(viewable(frame)).resize((size, size), Image.Resampling.NEAREST)
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _value(plugin: type[Degradation], name: str, value: Any) -> str:
+    """A parameter with its value, and the unit that its description ends with."""
+    unit = re.search(r"\[([^\[\]]+)\]$", plugin.Params.model_fields[name].description or "")
+    text = f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+    return f"{text} {unit[1]}" if unit and unit[1] not in ("1", "factor", name) else text
 
 
 def _sheet(rows: Sequence[Row], size: int) -> Image.Image:
