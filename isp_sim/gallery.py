@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from isp_sim import registry
 from isp_sim.frame import Frame
+from isp_sim.parameters import ParameterFaults
+from isp_sim.pipeline import StageStep
 from isp_sim.render.view import viewable
 from isp_sim.stage import SEVERITIES, Degradation
 from isp_sim.surroundings import NoSurroundings, Surroundings, at_severity, psnr, sample_photo
@@ -52,18 +54,13 @@ def showable(wanted: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
         If one that is wanted can't be shown.
     """
     shown, left = [], dict[str, str]()
+    photo = sample_photo(side=16)
     for name in wanted or registry.names(GROUP):
         try:
-            plugin = registry.load(name, GROUP)
-        except LookupError as error:
-            left[name] = str(error)
-            continue
-        if not (isinstance(plugin, type) and issubclass(plugin, Degradation)):
-            left[name] = f"{name} is no degradation"
-        elif not plugin.severities:
-            left[name] = f"{name} declares no severities"
-        else:
+            Surroundings.of(_steps(name)[0], photo)
             shown.append(name)
+        except (LookupError, ParameterFaults, GalleryFault, NoSurroundings) as error:
+            left[name] = str(error)
     if wanted and left:
         raise GalleryFault("; ".join(left.values()))
     return shown, left
@@ -77,7 +74,7 @@ def contact_sheet(
     Parameters
     ----------
     names
-        Of degradations that declare severities.
+        Of degradations that `showable` has found.
     size
         Side of each picture [px].
     progress
@@ -85,7 +82,7 @@ def contact_sheet(
 
     Raises
     ------
-    GalleryFault
+    NoSurroundings
         If a degradation needs a signal that no chain from a photo leads to.
     """
     photo = sample_photo().crop(*WINDOW)
@@ -99,11 +96,8 @@ def contact_sheet(
 
 def _row(name: str, photo: Frame, size: int) -> Row:
     plugin = registry.load(name, GROUP)
-    steps = [at_severity(name, plugin, level) for level in range(1, SEVERITIES + 1)]
-    try:
-        around = Surroundings.of(steps[0], photo)
-    except NoSurroundings as error:
-        raise GalleryFault(str(error)) from None
+    steps = _steps(name)
+    around = Surroundings.of(steps[0], photo)
     clean = around.render(photo, None)
     pictures: list[tuple[Image.Image, tuple[str, ...]]] = [(_picture(clean, size), ("undegraded",))]
     for level, step in enumerate(steps):
@@ -113,6 +107,15 @@ def _row(name: str, photo: Frame, size: int) -> Row:
         pictures.append((_picture(frame, size), lines))
     where = ", ".join(step.name for step in around.before) or "the photo"
     return Row(name, f"after {where}", tuple(pictures))
+
+
+def _steps(name: str) -> list[StageStep]:
+    plugin = registry.load(name, GROUP)
+    if not (isinstance(plugin, type) and issubclass(plugin, Degradation)):
+        raise GalleryFault(f"{name} is no degradation")
+    if not plugin.severities:
+        raise GalleryFault(f"{name} declares no severities")
+    return [at_severity(name, plugin, level) for level in range(1, SEVERITIES + 1)]
 
 
 def _picture(frame: Frame, size: int) -> Image.Image:

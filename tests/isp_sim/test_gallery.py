@@ -37,3 +37,19 @@ def test_command(tmp_path):
     assert result.exit_code == 0, result.output
     assert Image.open(target).size == contact_sheet(["clip"], 64).size
     assert CliRunner().invoke(app, ["gallery", "jepg", "-o", str(target)]).exit_code == 2
+
+
+def test_one_that_no_photo_leads_to_is_left_out(monkeypatch):
+    from isp_sim import gallery, registry
+    from isp_sim.signal import Signal
+
+    class Numbers(registry.load("black_offset", gallery.GROUP)):
+        needs = Signal.where(levels="dn")
+
+    real, names = registry.load, registry.names
+    here = (gallery.GROUP,)
+    monkeypatch.setattr(registry, "names", lambda *groups: ["clip", "numbers"] if groups == here else names(*groups))
+    monkeypatch.setattr(registry, "load", lambda name, *groups: Numbers if name == "numbers" else real(name, *groups))
+    shown, left = showable()
+    assert shown == ["clip"]
+    assert "no chain from a photo leads to numbers" in left["numbers"]
