@@ -8,6 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from isp_sim import recipe as recipes
+from isp_sim import registry
+from isp_sim.gallery import GROUP, showable
+from isp_sim.gallery import contact_sheet as gallery
 from isp_sim.preview import contact_sheet
 from isp_sim.render.view import viewable
 
@@ -50,6 +53,8 @@ def main() -> None:
     text = (RECIPES / "phone_night.yaml").read_text().replace("input: {reader: images}", "input: {reader: samples}")
     sheet = contact_sheet(recipes.parse(text, "recipes/phone_night.yaml"), inputs=2, draws=3, size=240)
     sheet.save(HERE / "pictures" / "preview.jpg", quality=85)
+    own = [name for name in showable()[0] if registry.origin(name, GROUP) == "isp-sim"]
+    gallery(own).save(HERE / "pictures" / "gallery.jpg", quality=85)
 
 
 if __name__ == "__main__":

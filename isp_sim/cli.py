@@ -310,6 +310,9 @@ def _parameter_rows(step: Any) -> Iterator[tuple[str, str, bool, str]]:
             about = parameters.model.model_fields[name].description or ""
             drawn = any(path[0] == name for path in parameters.laws)
             yield prefix + name, _text(value), drawn, about
+    if isinstance(step, StageStep) and step.deviations is not None:
+        for name, value in step.deviations.resolved().items():
+            yield f"deviate {name}", _text(value), True, "error on top of what is right, in this stage alone"
 
 
 def _text(value: Any) -> str:
@@ -340,12 +343,37 @@ def preview(
         loaded = _recipe(recipe, input, seed=seed)
         with _progress(quiet=False) as progress:
             sheet = contact_sheet(loaded, inputs, draws, size, progress)
+        _save(sheet, output)
+
+
+def _save(sheet: Any, output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(output)
+    except (OSError, ValueError) as error:
+        _fail(f"can't write {output}: {error}", Exit.PLACES)
+    out.print(escape(str(output)))
+
+
+@app.command()
+def gallery(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAMES...", help="degradations; all if none")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="picture to write")] = Path("gallery.png"),
+    size: Annotated[int, typer.Option(min=64, help="side of each picture [px]")] = 176,
+) -> None:
+    """Show degradations at severities 1 to 5 on a sample photo, with their values and the PSNR."""
+    with _errors():
+        from isp_sim import gallery as module
+
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            sheet.save(output)
-        except (OSError, ValueError) as error:
-            _fail(f"can't write {output}: {error}", Exit.PLACES)
-        out.print(escape(str(output)))
+            shown, left = module.showable(names or ())
+            for reason in left.values():
+                _say(f"left out: {reason}", "yellow")
+            with _progress(quiet=False) as progress:
+                sheet = module.contact_sheet(shown, size, progress)
+        except module.GalleryFault as error:
+            _fail(str(error), Exit.USAGE)
+        _save(sheet, output)
 
 
 @app.command("list")
@@ -406,6 +434,8 @@ def _facts(plugin: Any) -> Iterator[tuple[str, str]]:
         if plugin.soft_gap is not None:
             yield "soft gap", f"{plugin.soft_gap:g} mean absolute difference from mode exact, with default parameters"
         yield "invertible", "yes" if plugin.is_invertible() else "no"
+        for name, values in getattr(plugin, "severities", {}).items():
+            yield "severity 1 to 5", f"{name} {', '.join(map(_text, values))}"
     for fact in ("preserves_samples", "linear", "border"):
         if hasattr(plugin, fact):
             value = getattr(plugin, fact)

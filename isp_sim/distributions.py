@@ -230,6 +230,33 @@ class Linear:
         return {"log_linear": law | {"log_base": "e" if self.log_base == math.e else self.log_base}}
 
 
+@dataclass(frozen=True)
+class Lookup(_Independent):
+    """The value beside that of another parameter of the same stage, in a table of both."""
+
+    of: str
+    keys: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+    @property
+    def depends_on(self) -> str | None:  # type: ignore[override]  # as in Linear, it follows from a field
+        return self.of
+
+    def _value(self, key: Any) -> Any:
+        if key not in self.keys:
+            raise ValueError(f"{key!r} is none of the keys {list(self.keys)}")
+        return self.values[self.keys.index(key)]
+
+    def ends(self, given: Mapping[str, tuple[Any, ...]]) -> tuple[Any, ...]:
+        return tuple(self._value(key) for key in given[self.of])
+
+    def draw(self, rng: np.random.Generator, given: Mapping[str, Any]) -> Any:
+        return self._value(given[self.of])
+
+    def to_recipe(self) -> Any:
+        return {"lookup": {"of": self.of, "keys": list(self.keys), "values": list(self.values)}}
+
+
 def pick(rng: np.random.Generator, weights: tuple[float, ...]) -> int:
     """The index of one of several branches, by weight: one uniform number decides."""
     total = np.cumsum(np.asarray(weights, dtype=np.float64))
@@ -416,6 +443,19 @@ def _line(name: str, arguments: object, log_base: float | None) -> Law:
     )
 
 
+def _lookup(arguments: object) -> Law:
+    if not isinstance(arguments, Mapping) or set(arguments) != {"of", "keys", "values"}:
+        raise ValueError(f"lookup takes of, the name of another parameter, keys and values; found {arguments!r}")
+    of, keys, values = arguments["of"], arguments["keys"], arguments["values"]
+    if not isinstance(of, str):
+        raise ValueError(f"lookup: of is the name of another parameter of the same stage; found {of!r}")
+    if not all(isinstance(column, list | tuple) for column in (keys, values)) or len(keys) != len(values) or not keys:
+        raise ValueError(f"lookup: keys and values are lists of one length; found {keys!r} and {values!r}")
+    if any(is_law(item) for item in (*keys, *values)) or any(key in keys[:i] for i, key in enumerate(keys)):
+        raise ValueError(f"lookup takes plain values, and each key once; found {keys!r} and {values!r}")
+    return Lookup(of, tuple(keys), tuple(values))
+
+
 _PARSERS: Final[dict[str, Callable[[object], Law]]] = {
     "constant": Constant,
     "uniform": _uniform,
@@ -426,6 +466,7 @@ _PARSERS: Final[dict[str, Callable[[object], Law]]] = {
     "choice": _choice,
     "linear": _linear,
     "log_linear": _log_linear,
+    "lookup": _lookup,
 }
 
 LAW_NAMES: Final = tuple(_PARSERS)

@@ -118,7 +118,7 @@ def symbolic(pipeline: Pipeline) -> list[Entry]:
     entries = []
     for step in reversed(stages):
         recovery = _recovery(step, None)
-        other = _recovery(step, step.draw("", Run(pipeline.seed)))
+        other = _recovery(step, step.draw("", Run(pipeline.seed))[1])
         drawn = ", at the first end of what is drawn" if other.lost != recovery.lost else ""
         entries.append(_entry(step, replace(recovery, lost=recovery.lost + drawn)))
     return entries
@@ -233,7 +233,7 @@ def estimate(
     for step in reversed(chain.steps):
         if step.id == to or not isinstance(step, StageStep):
             break
-        drawn = step.draw(frame.keys[0], Run(chain.seed, view))
+        _, drawn = step.draw(frame.keys[0], Run(chain.seed, view))
         recovery = _recovery(step, drawn)
         entry = _entry(step, recovery)
         if recovery.undo is None:
@@ -293,6 +293,8 @@ def _recovery(step: StageStep, drawn: Mapping[str, Any] | None) -> Recovery:
         constants = type(constants).model_construct(None, **own)
     recovery = step.stage.recovery(constants)
     errors = [f"what `{name}` changes" for name in _errors(step) if getattr(constants, name) != _default(step, name)]
+    if step.deviations is not None:
+        errors.append("what `deviate` changes")
     if recovery.undo is None or not errors:
         return recovery
     return replace(recovery, lost=", ".join([*([recovery.lost] if recovery.lost else []), *errors]))

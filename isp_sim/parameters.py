@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from isp_sim.distributions import INFINITY, Choice, Constant, Law, RandInt, is_law, parse_law
+from isp_sim.distributions import INFINITY, Choice, Constant, Law, Lookup, RandInt, is_law, parse_law
 
 Path = tuple[str | int, ...]
 
@@ -60,6 +60,11 @@ def is_marked(field: FieldInfo, *markers: _Marker) -> bool:
     return any(marker is entry for entry in field.metadata for marker in markers)
 
 
+def said(field: FieldInfo, name: str) -> Any:
+    """What a parameter says under json_schema_extra."""
+    return field.json_schema_extra.get(name) if isinstance(field.json_schema_extra, dict) else None
+
+
 def _inside(annotation: Any) -> Iterator[Any]:
     """The types at the bottom of an annotation."""
     if not (arguments := typing.get_args(annotation)):
@@ -72,7 +77,8 @@ def _holds_float(field: FieldInfo) -> bool:
     return float in _inside(field.annotation)
 
 
-def _takes_only_whole_numbers(field: FieldInfo) -> bool:
+def takes_only_whole_numbers(field: FieldInfo) -> bool:
+    """Whether a parameter is made of whole numbers alone."""
     return set(_inside(field.annotation)) - {type(None), Ellipsis} == {int}
 
 
@@ -183,7 +189,7 @@ class Parameters:
         ends = _ends(model, values, laws)
         for path in laws:
             _put(values, path, ends[path][0])
-        checked, wrong = _validated(model, values)
+        checked, wrong = validated(model, values)
         faults += [
             (loc, text)
             for loc, text in wrong
@@ -203,7 +209,7 @@ class Parameters:
         for path, law in laws.items():
             for which, end in zip(_end_names(law, ends[path]), ends[path], strict=True):
                 _put(values, path, end)
-                _, wrong = _validated(model, values)
+                _, wrong = validated(model, values)
                 if problem := next((text for loc, text in wrong if concerns(loc, path)), None):
                     faults.append((path, f"{problem}, the {which} of {_written(law)}"))
             _put(values, path, ends[path][0])
@@ -218,7 +224,7 @@ class Parameters:
             raise ValueError("no distribution may stand here, because the value decides what the stage gives")
         law = parse_law(leaf)
         field = model.model_fields[name]
-        if _takes_only_whole_numbers(field) and not isinstance(law, RandInt | Choice | Constant):
+        if takes_only_whole_numbers(field) and not isinstance(law, RandInt | Choice | Constant | Lookup):
             raise ValueError(f"takes whole numbers, which {next(iter(leaf))} does not draw; use randint")
         return law.truncated(*bounds(field))
 
@@ -358,14 +364,13 @@ def _written(law: Law) -> str:
 
 
 def _end_names(law: Law, ends: tuple[Any, ...]) -> list[str]:
-    if isinstance(law, Choice):
+    if isinstance(law, Choice | Lookup) or len(ends) > 2:
         return [f"value {value!r}" for value in ends]
     return ["value"] if len(ends) == 1 else ["lower end", "upper end"]
 
 
-def _validated(
-    model: type[StageParams], values: Mapping[str, Any]
-) -> tuple[StageParams | None, list[tuple[Path, str]]]:
+def validated(model: type[StageParams], values: Mapping[str, Any]) -> tuple[StageParams | None, list[tuple[Path, str]]]:
+    """A valid instance, or None; and what is wrong, each with its path."""
     try:
         return model.model_validate({name: frozen(value) for name, value in values.items()}), []
     except ValidationError as error:
@@ -385,6 +390,8 @@ def _ordered(model: type[StageParams], laws: Mapping[Path, Law]) -> dict[Path, L
         if law.depends_on is not None and law.depends_on not in model.model_fields:
             text = f"depends on {law.depends_on!r}, which is no parameter here: {', '.join(model.model_fields)}"
             faults.append((path, f"{dotted(path)}: {text}"))
+        elif isinstance(law, Lookup) and not isinstance(laws.get((law.of,), law), Choice | Constant | Lookup):
+            faults.append((path, f"{dotted(path)}: looks up {law.of}, which must then be given by choice"))
     if faults:
         raise ParameterFaults(faults)
     ordered: dict[Path, Law] = {}

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from torch import Tensor
 
-from isp_sim import registry, strips
+from isp_sim import deviation, registry, severity, strips
+from isp_sim.deviation import Deviations
 from isp_sim.frame import Frame
 from isp_sim.parameters import (
+    ParameterFaults,
     Parameters,
     Static,
     as_batch,
@@ -118,15 +120,44 @@ class Step(ABC):
 
 @dataclass(frozen=True)
 class StageStep(Step):
-    """A stage with its parameters."""
+    """A stage with its parameters, and how they deviate."""
 
     id: str
     name: str
     stage: Stage
     parameters: Parameters
+    deviations: Deviations | None = None
+
+    @classmethod
+    def read(cls, id: str, name: str, stage: type[Stage], node: Mapping[str, Any] | None = None) -> StageStep:
+        """Make the step from the value under its name in a recipe: parameters, severity and deviations.
+
+        Raises
+        ------
+        ParameterFaults
+            With everything that is wrong.
+        """
+        node = dict(node or {})
+        own = stage.Params.model_fields
+        deviate = node.pop(deviation.KEY, None) if deviation.KEY not in own else None
+        expanded = severity.expanded(stage, node) if severity.KEY in node and severity.KEY not in own else node
+        try:
+            parameters = Parameters.bind(stage.Params, expanded)
+        except ParameterFaults as error:
+            if expanded is node:
+                raise
+            raise ParameterFaults(
+                [(p if p[:1] and p[0] in node else (severity.KEY,), text) for p, text in error.faults]
+            ) from None
+        made = stage()
+        deviations = None if deviate is None else Deviations.bind(made, parameters, deviate)
+        return cls(id, name, made, parameters, deviations)
 
     def resolved(self) -> dict[str, Any]:
-        return {self.name: self.parameters.resolved(), "id": self.own_id}
+        parameters = self.parameters.resolved()
+        if self.deviations is not None:
+            parameters[deviation.KEY] = self.deviations.resolved()
+        return {self.name: parameters, "id": self.own_id}
 
     def check(self, state: State) -> tuple[State, list[Problem]]:
         p = self.parameters.constants
@@ -163,8 +194,9 @@ class StageStep(Step):
             )
         return after
 
-    def draw(self, key: str, run: Run) -> dict[str, Any]:
-        """What this step draws for one sample."""
+    def draw(self, key: str, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What this step draws for one sample: the values to run with, and the record, which has right values and
+        deviations apart."""
 
         def rng(purpose: str) -> Any:
             return generator(run.seed, key, run.view, self.id, purpose)
@@ -172,7 +204,10 @@ class StageStep(Step):
         values = self.parameters.draw(rng)
         if further := self.stage.further(values):
             values |= further.draw(rng)
-        return values
+        record = self.recorded(values)
+        if self.deviations is not None:
+            values, record[deviation.KEY] = self.deviations.draw(values, rng)
+        return values, record
 
     def recorded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The drawn values without the data of a profile that never varies."""
@@ -190,24 +225,28 @@ class StageStep(Step):
             for part in path:
                 value = value[part]
             drawn[dotted(path)] = value
+        if self.deviations is not None:
+            for entry in self.deviations.entries:
+                drawn[f"{entry.name} {entry.mode}"] = values[deviation.KEY][entry.name][entry.mode]
         return drawn
 
     def drawn(self, frame: Frame, run: Run) -> list[tuple[list[int], SimpleNamespace]]:
         """Draw for every sample, and group samples by their plain values."""
-        drawn = [self.draw(key, run) for key in frame.keys]
-        fields = self.fields(drawn)
+        drawn, records = map(list, zip(*(self.draw(key, run) for key in frame.keys), strict=True))
         given = run.given.get(self.id, {})
         self.replace(drawn, given)
-        for record, values in zip(run.values, drawn, strict=True):
-            record[self.id] = self.recorded(values)
-        groups = collate(fields, drawn, frame.pixels)
+        for own, record, values in zip(run.values, records, drawn, strict=True):
+            own[self.id] = record | {name: values[name] for name in given}
+        groups = collate(self.fields(drawn), drawn, frame.pixels)
         for indices, p in groups:
             vars(p).update({name: ready(tensor[indices]) for name, tensor in given.items()})
         return groups
 
     def fields(self, drawn: Sequence[Mapping[str, Any]]) -> dict[str, FieldInfo]:
-        """The fields of its parameters, those of drawn profiles included."""
+        """The fields of its parameters, those of deviations and of drawn profiles included."""
         fields = dict(self.parameters.model.model_fields)
+        if self.deviations is not None:
+            fields |= self.deviations.fields
         for values in drawn:
             if further := self.stage.further(values):
                 fields |= further.model.model_fields
@@ -267,7 +306,12 @@ class StageStep(Step):
             raise SignalFault(f"{self.name} {reason}")
         if isinstance(self.stage, GeometricStage):
             return frame.moved(self.stage.move(frame, p))
-        return attach(frame, self.stage.apply(frame, p, rng), self.output_signal(frame.signal), self.name)
+        facts = {} if self.deviations is None else self.deviations.deviated(frame, p)
+        seen = replace(frame, capture=frame.capture.with_facts(facts)) if facts else frame
+        after = attach(seen, self.stage.apply(seen, p, rng), self.output_signal(frame.signal), self.name)
+        # the capture keeps what is right, unless the stage itself has set it anew
+        kept = {name: frame.capture[name] for name, fact in facts.items() if after.capture[name] is fact}
+        return replace(after, capture=after.capture.with_facts(kept)) if kept else after
 
 
 @dataclass(frozen=True)

@@ -285,7 +285,7 @@ class _Parser:
             self.fault(place, f"{name}: parameters are a mapping, found {_short(value)}")
             return self.stand_in(id, name)
         try:
-            return StageStep(id, name, plugin(), Parameters.bind(plugin.Params, value))
+            return StageStep.read(id, name, plugin, value)
         except ParameterFaults as error:
             for where, message in error.faults:
                 self.fault((*path, *where), f"{name}: {message}")

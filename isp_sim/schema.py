@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from isp_sim import registry
+from isp_sim import deviation, registry, severity
 from isp_sim.combinators import Combinator
 from isp_sim.distributions import LAW_NAMES
 from isp_sim.parameters import StageParams, Static, is_marked
 from isp_sim.recipe import VERSION
+from isp_sim.stage import SEVERITIES
 
 LAW = {"$ref": "#/$defs/distribution"}
 
@@ -25,7 +26,18 @@ def recipe_schema() -> dict[str, Any]:
             "maxProperties": 1,
             "additionalProperties": False,
             "properties": {name: {} for name in LAW_NAMES},
-        }
+        },
+        "deviations": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": False,
+                "properties": {mode: {} for mode in deviation.MODES},
+            },
+        },
     }
     steps, names = [], []
     for name in registry.names(*registry.STAGE_GROUPS):
@@ -63,7 +75,12 @@ def _step(name: str, plugin: Any) -> dict[str, Any]:
         value["properties"][plugin.nested] = chains
         value = {"oneOf": [value, chains]}
     else:
-        value = {"oneOf": [parameters(plugin.Params), {"type": "null"}]}
+        value = parameters(plugin.Params)
+        value["properties"].setdefault(deviation.KEY, {"$ref": "#/$defs/deviations"})
+        if getattr(plugin, "severities", None):
+            level = {"type": "integer", "minimum": 1, "maximum": SEVERITIES}
+            value["properties"].setdefault(severity.KEY, {"anyOf": [level, LAW]})
+        value = {"oneOf": [value, {"type": "null"}]}
     summary = (plugin.__doc__ or "").strip().split("\n")[0]
     return {
         "type": "object",

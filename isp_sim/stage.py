@@ -14,6 +14,9 @@ from isp_sim.parameters import Parameters, StageParams, collate
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Requirement, Signal
 
+SEVERITIES: Final = 5
+"""How many severities a table has."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -185,12 +188,25 @@ class StageFault(RuntimeError):
 class Degradation(Stage):
     """A stage that makes a picture worse and leaves what its numbers mean as it was, bit depth excepted."""
 
+    severities: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """What ``severity: 1`` to ``severity: 5`` stands for in a recipe: five values of each parameter concerned, from
+    mild to strong. Those of the first differ from each other."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if changed := sorted(set(cls.gives) - {"bit_depth"}):
             raise TypeError(
                 f"{cls.__name__} is a Degradation, so it can't set {', '.join(changed)}; derive it from Stage"
             )
+        for i, (name, values) in enumerate(cls.severities.items()):
+            if name not in cls.Params.model_fields:
+                raise TypeError(f"{cls.__name__}.severities names {name!r}, which is no parameter of it")
+            if not isinstance(values, tuple) or len(values) != SEVERITIES:
+                raise TypeError(f"{cls.__name__}.severities[{name!r}] must be a tuple of {SEVERITIES} values")
+            if i == 0 and any(value in values[:k] for k, value in enumerate(values)):
+                raise TypeError(
+                    f"{cls.__name__}.severities[{name!r}], the first, must hold {SEVERITIES} different values"
+                )
 
     def recovery(self, p: StageParams) -> Recovery:
         if self.is_invertible():

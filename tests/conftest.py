@@ -34,7 +34,6 @@ def run_chain(entries, frame, *, seed=5, view=0, ids=None):
 def chain(entries, *, seed=5, ids=None):
     """A pipeline of stages, without a recipe around it."""
     from isp_sim import registry
-    from isp_sim.parameters import Parameters
     from isp_sim.pipeline import Pipeline, StageStep
 
     steps = []
@@ -42,7 +41,7 @@ def chain(entries, *, seed=5, ids=None):
         ((name, params),) = entry.items() if isinstance(entry, Mapping) else [(entry, None)]
         plugin = registry.load(name, *registry.STAGE_GROUPS)
         own = (ids[i] if ids else None) or name
-        steps.append(StageStep(own, name, plugin(), Parameters.bind(plugin.Params, params)))
+        steps.append(StageStep.read(own, name, plugin, params))
     return Pipeline(tuple(steps), seed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -27,6 +27,7 @@ class Clip(Degradation):
     needs = Signal.where(levels="unit")
     halo = 0
     soft_gap = 0.0035
+    severities: ClassVar = {"high": (0.9, 0.8, 0.65, 0.5, 0.35)}
 
     class Params(StageParams):
         low: float = Field(0.0, ge=-10, le=10, description="least value [1]")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
 from isp_sim.cameras.noise import Offsets
-from isp_sim.degradations.sensor import SensorTerm, dn_scale, site_values
+from isp_sim.degradations.sensor import TEN_BITS, SensorTerm, dn_scale, site_values
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
@@ -22,6 +22,11 @@ class ColourBias(SensorTerm):
     """
 
     source = "Wei et al. 2021 [Wei2021]"
+
+    severities: ClassVar = {
+        "offsets": tuple((3.0 * k, -1.0 * k, -1.0 * k, 3.0 * k) for k in (1, 2, 4, 8, 16)),
+        "span": (TEN_BITS,) * 5,
+    }
 
     class Params(SensorTerm.Params):
         offsets: Offsets = Field(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from isp_sim.degradations.sensor import GAIN, Gain, SensorTerm, counting_noise, dn_scale, joined_sigma
+from isp_sim.degradations.sensor import GAIN, TEN_BITS, Gain, SensorTerm, counting_noise, dn_scale, joined_sigma
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.stage import Result
@@ -23,6 +23,12 @@ class DarkCurrent(SensorTerm):
     """
 
     source = "Janesick 2007 [Janesick2007]; EMVA 1288 release 4.0 [EMVA1288]"
+
+    severities: ClassVar = {
+        "rate": (20.0, 100.0, 500.0, 2000.0, 8000.0),
+        "exposure_time": (1.0,) * 5,
+        "span": (TEN_BITS,) * 5,
+    }
 
     class Params(SensorTerm.Params):
         gain: Gain = Field(1.0, description=GAIN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -26,6 +26,12 @@ class Defects(Degradation):
     needs = Signal.where(layout=("mosaic", "rgb"), levels="unit", transfer="linear")
     halo = 0
     source = "EMVA 1288 release 4.0 [EMVA1288]"
+
+    severities: ClassVar = {
+        "hot": (1e-4, 5e-4, 2e-3, 8e-3, 3e-2),
+        "dead": (2e-5, 1e-4, 4e-4, 2e-3, 6e-3),
+        "stuck": (2e-5, 1e-4, 4e-4, 2e-3, 6e-3),
+    }
 
     class Params(StageParams):
         sensor: SensorName = Field("sensor", examples=["another sensor"], description=SENSOR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ class Exposure(Degradation):
     needs = Signal.where(levels="unit", transfer="linear")
     halo = 0
     source = "ISO 12232:2019 [ISO12232]"
+    severities: ClassVar = {"ev": (-0.5, -1.0, -1.5, -2.5, -4.0)}
 
     class Params(StageParams):
         ev: float = Field(0.0, ge=-20, le=20, description="exposure on top of the picture's own [EV]")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
 from isp_sim.degradations.read_noise import Scale
-from isp_sim.degradations.sensor import SENSOR, SensorName, SensorTerm, dn_scale, light
+from isp_sim.degradations.sensor import SENSOR, TEN_BITS, SensorName, SensorTerm, dn_scale, light
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 
@@ -21,6 +21,12 @@ class FixedPattern(SensorTerm):
     """
 
     source = "EMVA 1288 release 4.0 [EMVA1288]"
+
+    severities: ClassVar = {
+        "dsnu": (1.0, 3.0, 8.0, 16.0, 32.0),
+        "prnu": (0.005, 0.01, 0.02, 0.04, 0.08),
+        "span": (TEN_BITS,) * 5,
+    }
 
     class Params(SensorTerm.Params):
         sensor: SensorName = Field("sensor", examples=["another sensor"], description=SENSOR)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from isp_sim.degradations.sensor import GAIN, Gain, SensorTerm, dn_scale
+from isp_sim.degradations.sensor import GAIN, TEN_BITS, Gain, SensorTerm, dn_scale
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.signal import Signal
@@ -23,6 +23,8 @@ class FullWell(SensorTerm):
     """
 
     source = "Janesick 2007 [Janesick2007]"
+
+    severities: ClassVar = {"capacity": (800.0, 600.0, 400.0, 250.0, 120.0), "span": (TEN_BITS,) * 5}
 
     class Params(SensorTerm.Params):
         gain: Gain = Field(1.0, description=GAIN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -19,6 +19,7 @@ class GaussianNoise(Degradation):
 
     needs = Signal.where(levels="unit")
     halo = 0
+    severities: ClassVar = {"sigma": (0.02, 0.05, 0.1, 0.2, 0.35)}
 
     class Params(StageParams):
         sigma: float = Field(0.05, ge=0, le=1, description="standard deviation, in units of the white level [1]")

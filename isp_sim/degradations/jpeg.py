@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ class JPEG(Degradation):
     differentiable = False
     soft_gap = 0.02
     source = "ITU-T T.81 [T81]; libjpeg-turbo [libjpegturbo]; Loeffler, Ligtenberg and Moschytz 1989 [Loeffler1989]"
+    severities: ClassVar = {"quality": (60, 30, 15, 8, 4)}
 
     class Params(StageParams):
         quality: int = Field(

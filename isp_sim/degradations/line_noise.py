@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from isp_sim.degradations.read_noise import Scale
-from isp_sim.degradations.sensor import SensorTerm, dn_scale, joined_sigma
+from isp_sim.degradations.sensor import TEN_BITS, SensorTerm, dn_scale, joined_sigma
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.stage import Result
@@ -15,6 +15,8 @@ from isp_sim.stage import Result
 
 class LineNoise(SensorTerm):
     """What row and column noise share."""
+
+    severities: ClassVar = {"sigma": (1.0, 3.0, 6.0, 12.0, 25.0), "span": (TEN_BITS,) * 5}
 
     class Params(SensorTerm.Params):
         sigma: Scale = Field(1.0, description="standard deviation between lines [DN]")

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from isp_sim.degradations.sensor import (
-    GAIN,
-    Gain,
-    SensorTerm,
-    counting_noise,
-    dn_scale,
-    joined_sigma,
-    light,
-)
+from isp_sim.degradations.sensor import GAIN, TEN_BITS, Gain, SensorTerm, counting_noise, dn_scale, joined_sigma, light
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.stage import Result
@@ -27,6 +19,8 @@ class PhotonShotNoise(SensorTerm):
     """
 
     source = "Janesick 2007 [Janesick2007]"
+
+    severities: ClassVar = {"gain": (0.3, 1.0, 3.0, 8.0, 20.0), "span": (TEN_BITS,) * 5}
 
     class Params(SensorTerm.Params):
         gain: Gain = Field(1.0, description=GAIN)

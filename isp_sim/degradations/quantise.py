@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -42,6 +42,7 @@ class Quantise(Degradation):
     halo = 0
     soft_gap = 3e-4
     source = "Widrow and Kollár 2008 [Widrow2008]; Bengio et al. 2013 [Bengio2013]"
+    severities: ClassVar = {"bits": (6, 5, 4, 3, 2)}
 
     class Params(StageParams):
         # the kit's differences would not see the slopes of finer codes, or of sharper rounding

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from isp_sim.cameras.noise import NEAR_ZERO, Shape, tukey_lambda_variance
-from isp_sim.degradations.sensor import SensorTerm, dn_scale, joined_sigma
+from isp_sim.degradations.sensor import TEN_BITS, SensorTerm, dn_scale, joined_sigma
 from isp_sim.frame import Frame
 from isp_sim.randomness import Randomness
 from isp_sim.stage import Result
@@ -28,6 +28,8 @@ class ReadNoise(SensorTerm):
     """
 
     source = "Wei et al. 2021 [Wei2021]; Hastings et al. 1947 [Hastings1947]"
+
+    severities: ClassVar = {"scale": (2.0, 5.0, 12.0, 25.0, 50.0), "span": (TEN_BITS,) * 5}
 
     class Params(SensorTerm.Params):
         scale: Scale = Field(2.0, description="standard deviation, or scale of the Tukey lambda law [DN]")

@@ -22,6 +22,8 @@ Gain = Annotated[float, Field(ge=1e-3, le=1e3)]
 """System gain K [DN/e-]."""
 
 GAIN: Final = "system gain K [DN/e-]"
+TEN_BITS: Final = 959.0
+"""From a black level of 64 DN to the white level of ten bits [DN]: the span of severities."""
 SENSOR: Final = "name of the sensor; what is fixed to it is the same in all its pictures of one size"
 
 SensorName = Annotated[str, Structural, Field(min_length=1, max_length=200)]

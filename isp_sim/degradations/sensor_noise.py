@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -70,6 +70,12 @@ class SensorNoise(SensorTerm):
 
     source = "Wei et al. 2020, 2021 [Wei2020] [Wei2021]; EMVA 1288 release 4.0 [EMVA1288]"
     writes = ("noise_profile",)
+
+    severities: ClassVar = {
+        "ratio": (1.0, 3.0, 10.0, 30.0, 100.0),
+        "iso": (1600.0,) * 5,
+        "profile": ("eld_sony_a7s2",) * 5,
+    }
 
     class Params(SensorTerm.Params):
         profile: str | None = Field(None, examples=["eld_sony_a7s2"], description="camera profile, by name or path")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ class ShotReadNoise(Degradation):
     writes = ("noise_profile",)
     halo = 0
     source = "Foi et al. 2008 [Foi2008]; DNG 1.7.1, NoiseProfile [DNG2023]; Brooks et al. 2019 [Brooks2019]"
+    severities: ClassVar = {
+        "shot": (1e-3, 3e-3, 1e-2, 2.5e-2, 6e-2),
+        "read": (1e-6, 1e-5, 1.4e-4, 1e-3, 7e-3),
+    }
 
     class Params(StageParams):
         shot: float | None = Field(

@@ -82,6 +82,7 @@ class ColourMatrix(Stage):
         matrix: tuple[Row, Row, Row] | None = Field(
             None,
             description="white-balanced camera RGB to the target, row by row [1]; the camera's own if not given",
+            json_schema_extra={"fact": "ccm"},
         )
 
         @field_validator("matrix")

@@ -36,6 +36,7 @@ class ToneCurve(Stage):
             min_length=2,
             examples=[[[0, 0], [1, 1]], [[0, 0], [0.25, 0.45], [1, 1]], [[0, 0], [0.1, 0.04], [0.4, 0.6], [1, 1]]],
             description="knots [x, y] of the curve, both rising, from [0, 0] to [1, 1] [1]; the camera's if not given",
+            json_schema_extra={"fact": "tone_curve"},
         )
 
         @field_validator("points")

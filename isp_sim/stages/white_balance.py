@@ -19,8 +19,8 @@ from isp_sim.stages.safe_highlights import INFLECTION, Highlights, Inflection, s
 class WhiteBalance(Stage):
     """Multiplies R, G and B by their gains, on a mosaic or an RGB picture. Linear in, linear out; does not clip.
 
-    The inverse divides by the same gains; an `error` is not undone. With safe highlights, which need RGB, it leaves
-    white white and marks the pixels that it dims less in the map ``lost``.
+    The inverse divides by the same gains. With safe highlights, which need RGB, it leaves white white and marks the
+    pixels that it dims less in the map ``lost``.
     """
 
     needs = Signal.where(white_balanced=False, colour="camera", levels="unit", transfer="linear")
@@ -30,12 +30,9 @@ class WhiteBalance(Stage):
 
     class Params(StageParams):
         gains: tuple[Gain, Gain, Gain] | None = Field(
-            None, description="gains of R, G and B [factor]; as shot if not given"
-        )
-        error: tuple[Gain, Gain, Gain] = Field(
-            (1.0, 1.0, 1.0),
-            description="wrong gains of R, G and B, multiplied on top [factor]",
-            json_schema_extra={"undone": False},
+            None,
+            description="gains of R, G and B [factor]; as shot if not given",
+            json_schema_extra={"fact": "wb_gains"},
         )
         highlights: Highlights = "plain"
         inflection: Inflection = INFLECTION
@@ -50,7 +47,7 @@ class WhiteBalance(Stage):
         return signal.no_spread
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
-        return frame.pixels * frame.spread(self._gains(frame, p) * p.error)
+        return frame.pixels * frame.spread(self._gains(frame, p))
 
     def inverse(self, frame: Frame, p: Any) -> Tensor | Result:
         return undo_gains(frame, frame.spread(self._gains(frame, p)), p.highlights, p.inflection)

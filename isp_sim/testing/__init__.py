@@ -32,6 +32,7 @@ from isp_sim.testing import (
     laws_modes,
     laws_numbers,
     laws_runs,
+    laws_severities,
     laws_warps,
 )
 from isp_sim.testing.law import Law, tested
@@ -83,6 +84,7 @@ STAGE_LAWS: Final[tuple[Law, ...]] = (
     laws_numbers.parameter_gradient,
     laws_modes.soft_twin,
     laws_warps.warp,
+    laws_severities.severities,
     laws_numbers.inverse,
     laws_numbers.recovery,
     laws_numbers.cuda,

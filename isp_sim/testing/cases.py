@@ -156,11 +156,6 @@ def holds_number(annotation: Any) -> bool:
     return annotation in (int, float) or any(holds_number(argument) for argument in typing.get_args(annotation))
 
 
-def said(info: FieldInfo, name: str) -> Any:
-    """What a Field says to the kit under json_schema_extra."""
-    return info.json_schema_extra.get(name) if isinstance(info.json_schema_extra, dict) else None
-
-
 def tuples(value: Any) -> Any:
     """A recipe's lists as the tuples that parameters hold."""
     return tuple(tuples(item) for item in value) if isinstance(value, list | tuple) else value

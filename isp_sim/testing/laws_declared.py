@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from isp_sim.parameters import ParameterFaults, Parameters, StageParams, Static, is_marked
+from isp_sim.parameters import ParameterFaults, Parameters, StageParams, Static, is_marked, said
 from isp_sim.signal import OPEN, Requirement
 from isp_sim.stage import Degradation
-from isp_sim.testing.cases import Range, holds_number, lists, said
+from isp_sim.testing.cases import Range, holds_number, lists
 from isp_sim.testing.law import Broken, NotApplicable, law, raised
 from isp_sim.testing.pictures import keyed, signals
 from isp_sim.testing.subject import KEYS, Subject

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from isp_sim.frame import Frame
-from isp_sim.testing.cases import said
+from isp_sim.parameters import said
 from isp_sim.testing.comparing import apart
 from isp_sim.testing.law import BITS, Broken, NotApplicable, law
 from isp_sim.testing.pictures import keyed

@@ -115,10 +115,10 @@ class TestMeasure:
         assert (chain.inverse(outcome.frame).pixels - frame.pixels).abs().max() > 0.1
 
     def test_an_error_on_top_is_lost(self, tools):
-        params = {"white_balance": {"gains": [2, 1, 2], "error": [1.1, 1, 1]}}
+        params = {"white_balance": {"gains": [2, 1, 2], "deviate": {"gains.0": {"factor": 1.1}}}}
         (entry,) = ledger.measure(tools.chain([params]), one(tools, SCENE)).entries
         assert entry.how == "approximate"
-        assert "`error`" in entry.lost
+        assert "`deviate`" in entry.lost
         assert entry.alone.psnr < 40
         (plain,) = ledger.measure(tools.chain([{"white_balance": {"gains": [2, 1, 2]}}]), one(tools, SCENE)).entries
         assert plain.how == "exact"

@@ -32,7 +32,7 @@ stages:
   - shot_read_noise: {shot: {loguniform: [1.0e-4, 1.0e-2]}, law: poisson}
   - clip
   - quantise: {bits: 10}
-  - white_balance: {error: [{normal: [1, 0.05]}, 1, 1]}
+  - white_balance: {gains: [{normal: [2, 0.05]}, 1, 1.5]}
   - demosaic: {method: bilinear}
   - colour_matrix
   - tone_curve
@@ -278,9 +278,9 @@ class TestResolved:
         assert resolved["output"]["bits"] is None
 
     def test_a_law_that_was_cut_says_so(self):
-        error = recipe.parse(GOOD).resolved["stages"][5]["white_balance"]["error"]
-        assert error[0]["truncated_normal"]["high"] == 100
-        assert error[1:] == [1.0, 1.0]
+        gains = recipe.parse(GOOD).resolved["stages"][5]["white_balance"]["gains"]
+        assert gains[0]["truncated_normal"]["high"] == 100
+        assert gains[1:] == [1.0, 1.5]
 
     def test_yaml_1_2(self):
         noise = with_stages("srgb_eotf", "shot_read_noise: {shot: 1e-4}")

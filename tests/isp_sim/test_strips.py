@@ -25,7 +25,7 @@ RAW = Signal(
 )
 DEVELOP = """
   - normalise
-  - white_balance: {error: [{uniform: [0.8, 1.2]}, 1.0, {uniform: [0.8, 1.2]}]}
+  - white_balance: {deviate: {gains.0: {factor: {uniform: [0.8, 1.2]}}, gains.2: {factor: {uniform: [0.8, 1.2]}}}}
   - clip
   - demosaic: {method: METHOD}
   - colour_matrix

@@ -57,6 +57,8 @@ def test_a_row_says_what_was_done(reference: Path) -> None:
     assert row["recipe"] == recipes.read(NIGHT).hash
     assert row["files"] == {"a.png": manifest.sha256((reference / "a.png").read_bytes())}
     assert 10 <= row["drawn"]["jpeg"]["quality"] <= 30
+    assert row["drawn"]["white_balance"]["gains"] is None
+    assert 0.7 < row["drawn"]["white_balance"]["deviate"]["gains.0"]["factor"] < 1.3
     assert [entry["id"] for entry in row["signals"]][:3] == ["input", "unprocess", "exposure"]
     assert row["signals"][-1]["bit_depth"] == 8
     assert row["capture"]["wb_gains"][1] == [[1.0]]

@@ -75,7 +75,7 @@ class TestRoundTrip:
 
     def test_an_error_of_white_balance_is_not_cancelled(self, tools):
         frame = tools.picture(Signal(), size=(9, 9))
-        wrong = [{"white_balance": {"error": [1.2, 1, 1]}}, *DEVELOP[1:]]
+        wrong = [{"white_balance": {"deviate": {"gains.0": {"factor": 1.2}}}}, *DEVELOP[1:]]
         assert (tools.run_chain(["unprocess", *wrong], frame).pixels - frame.pixels).abs().max() > 0.02
 
     def test_is_the_stages_inverses_run_by_hand(self, tools):

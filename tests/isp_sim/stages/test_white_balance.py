@@ -11,7 +11,7 @@ BAYER = CAMERA.changed({"layout": "mosaic", "cfa": "GBRG"})
 GAINS = {"wb_gains": torch.tensor([[2.1, 1.0, 1.6], [1.9, 1.0, 2.2], [1.0, 1.3, 3.0]]).reshape(3, 3, 1, 1)}
 DRAWN = {
     "gains": [{"uniform": [1.5, 2.5]}, 1, {"uniform": [1, 2]}],
-    "error": [{"normal": [1, 0.05]}, 1, {"normal": [1, 0.05]}],
+    "deviate": {"gains": {"factor": [{"normal": [1, 0.05]}, 1, {"normal": [1, 0.05]}]}},
 }
 
 gains = st.tuples(*[st.floats(0.1, 8)] * 3)
@@ -65,7 +65,9 @@ def test_a_neutral_surface_becomes_grey(tools):
 @given(gains, gains)
 def test_an_error_comes_on_top(tools, wanted, error):
     frame = tools.picture(CAMERA, size=(5, 7), dtype=torch.float64)
-    both = tools.run_stage("white_balance", frame, {"gains": list(wanted), "error": list(error)}).pixels
+    both = tools.run_stage(
+        "white_balance", frame, {"gains": list(wanted), "deviate": {"gains": {"factor": list(error)}}}
+    ).pixels
     product = [g * e for g, e in zip(wanted, error, strict=True)]
     composed = frame.pixels * torch.tensor(product, dtype=torch.float64).reshape(1, 3, 1, 1)
     np.testing.assert_allclose(both, composed, rtol=1e-15)
@@ -89,19 +91,25 @@ def test_inverse(tools, signal, dtype, bound):
 
 def test_an_error_is_not_undone(tools):
     frame = tools.picture(CAMERA, capture=GAINS, dtype=torch.float64)
-    chain = tools.chain([{"white_balance": {"error": [1.5, 1, 1]}}])
+    chain = tools.chain([{"white_balance": {"deviate": {"gains.0": {"factor": 1.5}}}}])
     back = chain.inverse(chain.run(frame).frame)
     np.testing.assert_allclose(back.pixels[:, 0], 1.5 * frame.pixels[:, 0], rtol=1e-14)
     np.testing.assert_allclose(back.pixels[:, 1:], frame.pixels[:, 1:], rtol=1e-14)
 
 
 @pytest.mark.parametrize(
-    "params", [{"gains": [0, 1, 1]}, {"gains": [1, 1, 101]}, {"error": [-1, 1, 1]}, {"gains": [1, 1]}]
+    "params",
+    [
+        {"gains": [0, 1, 1]},
+        {"gains": [1, 1, 101]},
+        {"deviate": {"gains": {"factor": [-1, 1, 1]}}},
+        {"gains": [1, 1]},
+    ],
 )
 def test_gains_out_of_bounds(tools, params):
     from isp_sim.parameters import ParameterFaults
 
-    with pytest.raises(ParameterFaults, match=r"gains|error"):
+    with pytest.raises(ParameterFaults, match="gains"):
         tools.chain([{"white_balance": params}])
 
 

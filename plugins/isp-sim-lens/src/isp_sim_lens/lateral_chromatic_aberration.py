@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -21,6 +21,10 @@ class LateralChromaticAberration(Degradation):
 
     needs = Signal.where(layout="rgb", transfer="linear", levels="unit")
     source = "Keys 1981 (resampling)"
+    severities: ClassVar = {
+        "red": (1e-3, 2e-3, 5e-3, 0.01, 0.02),
+        "blue": (-1e-3, -2e-3, -5e-3, -0.01, -0.02),
+    }
 
     class Params(StageParams):
         red: float = Field(1.0e-3, ge=-0.02, le=0.02, description="magnification of red, less 1 [1]")

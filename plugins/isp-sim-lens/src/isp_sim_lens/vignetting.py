@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ class Vignetting(Degradation):
 
     needs = Signal.where(transfer="linear", levels="unit")
     source = "Goldman 2010"
+    severities: ClassVar = {"strength": (0.15, 0.3, 0.5, 0.75, 1.0)}
 
     class Params(StageParams):
         law: Literal["radial", "cos4"] = Field("radial", description="shape of the fall-off")
