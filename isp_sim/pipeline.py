@@ -309,8 +309,9 @@ class StageStep(Step):
         facts = {} if self.deviations is None else self.deviations.deviated(frame, p)
         seen = replace(frame, capture=frame.capture.with_facts(facts)) if facts else frame
         after = attach(seen, self.stage.apply(seen, p, rng), self.output_signal(frame.signal), self.name)
-        # the capture keeps what is right, unless the stage itself has set it anew
-        kept = {name: frame.capture[name] for name, fact in facts.items() if after.capture[name] is fact}
+        # the capture keeps what is right, unless the stage itself sets it anew
+        written = self.stage.facts_written(constants)
+        kept = {name: frame.capture[name] for name in facts if name not in written}
         return replace(after, capture=after.capture.with_facts(kept)) if kept else after
 
 

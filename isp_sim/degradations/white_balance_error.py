@@ -79,7 +79,7 @@ def mistaken(light: XY, mired: float, tint: float) -> XY:
     Examples
     --------
     >>> tuple(round(c, 4) for c in mistaken(WHITES["D65"], 50, 0))
-    (0.3478, 0.3627)
+    (0.3485, 0.3608)
     """
     if mired == 0 and tint == 0:
         return light

@@ -161,6 +161,14 @@ class TestFacts:
         np.testing.assert_array_equal(after.pixels, frame.pixels - 56)
         assert after.capture["white_level"].unique().tolist() == [1023 - 56], "what the stage sets stays"
 
+    def test_noise_is_recorded_as_it_is(self, tools):
+        profile = {"noise_profile": torch.tensor([[[1e-3, 1e-5]]]).repeat(3, 1, 1)}
+        frame = tools.picture(CAMERA, size=(4, 6), capture=profile)
+        found = tools.run_stage("shot_read_noise", frame, {"deviate": {"noise_profile.0.0": {"factor": 4}}})
+        expected = tools.run_stage("shot_read_noise", frame, {"shot": 4e-3, "read": 1e-5})
+        np.testing.assert_allclose(found.pixels, expected.pixels, rtol=1e-5)
+        np.testing.assert_allclose(found.capture["noise_profile"], expected.capture["noise_profile"], rtol=1e-6)
+
     @pytest.mark.parametrize(
         ("stage", "deviate", "message"),
         [

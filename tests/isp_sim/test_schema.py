@@ -23,7 +23,11 @@ def load(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+# the others are dirlearn's
+OWN = [path for path in sorted(RECIPES.glob("*.yaml")) if path.read_text().startswith("# isp-sim")]
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
 def test_shipped_recipes_fit(path: Any, validator: jsonschema.Draft202012Validator) -> None:
     validator.validate(load(path.read_text()))
     validator.validate(load(resolved_text(recipes.read(path))))

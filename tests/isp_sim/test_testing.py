@@ -25,7 +25,6 @@ from isp_sim.parameters import ParameterFaults, StageParams, Static
 from isp_sim.randomness import Randomness, generator
 from isp_sim.signal import Signal, cfa_rows
 from isp_sim.stage import Degradation, GeometricStage, Recovery, Result, Stage, as_it_is
-from isp_sim.stages.white_balance import WhiteBalance
 
 COMBINATORS = ("one_of", "maybe", "shuffle")
 BIT_LAWS = {"samples apart", "strided", "threads", "tile"}
@@ -98,6 +97,18 @@ class Scale(Degradation):
 
 class NoDocstring(Scale):
     pass
+
+
+class SeveritiesOutOfOrder(Scale):
+    """Multiplies."""
+
+    severities: ClassVar = {"factor": (0.9, 0.6, 0.7, 0.4, 0.2)}
+
+
+class SeverityOutOfBounds(Scale):
+    """Multiplies."""
+
+    severities: ClassVar = {"factor": (0.9, 0.7, 0.5, 0.3, 0.05)}
 
 
 class NoDescription(Scale):
@@ -811,6 +822,8 @@ BROKEN: list[tuple[type[Stage], str, str]] = [
     (HalfPixelForgotten, "warp", "row 0, column 0 shows (0.50, 0.50), which goes to (0.25, 0.25), not to its centre"),
     (OtherPixels, "warp", "came to"),
     (RowsForColumns, "warp", "came to"),
+    (SeveritiesOutOfOrder, "severities", "the PSNR is"),
+    (SeverityOutOfBounds, "severities", "greater than or equal to 0.1"),
 ]
 
 
@@ -1100,7 +1113,6 @@ class UndoesError(Scale):
 
 def test_an_error_on_top_is_not_undone() -> None:
     assert testing.assert_conforms(UndoesError)["inverse"].found == "with error at its default"
-    assert report_on(WhiteBalance)["inverse"].found == "with error, highlights at its default"
 
 
 class RoundsInOneMode(Scale):
