@@ -184,6 +184,51 @@ def gaussian_reach(sigma: float, truncate: float = TRUNCATE) -> int:
     return int(truncate * sigma + 0.5)
 
 
+def convolve(x: Tensor, kernels: Tensor) -> Tensor:
+    """Convolution with a kernel that sums to 1. Any range; linear; a constant stays as it is to the last bit.
+
+    Parameters
+    ----------
+    x
+        (B, C, H, W).
+    kernels
+        (B, K, L), K and L odd, float64, on the CPU: what each sample makes of a single point. The tap in the middle is
+        not read: it is what the others leave to 1. Taps that are 0 cost nothing. No gradient flows to them.
+
+    Notes
+    -----
+    SciPy's ``ndimage.convolve(mode="mirror")`` is the same filter.
+
+    Examples
+    --------
+    >>> point = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0]).reshape(1, 1, 1, 5)
+    >>> convolve(point, torch.tensor([[[0.5, 0.25, 0.25]]])).flatten().tolist()
+    [0.0, 0.5, 0.25, 0.25, 0.0]
+    """
+    if x.device.type == "cpu":  # each with its own taps, so that a neighbour's add no zeros
+        return torch.cat([_convolved(x[i : i + 1], kernels[i : i + 1]) for i in range(x.shape[0])])
+    return _convolved(x, kernels)
+
+
+def _convolved(x: Tensor, kernels: Tensor) -> Tensor:
+    down, across = (side // 2 for side in kernels.shape[1:])
+    places = [place for place in kernels.ne(0).any(dim=0).nonzero().tolist() if place != [down, across]]
+    weights = kernels.to(x)
+    extended = extend(x, down, across)
+    width = x.shape[-1]
+    pieces = []
+    for strip in strips(x, down):
+        height = strip.stop - strip.start
+        middle = extended[..., strip.start + down : strip.stop + down, across : across + width]
+        out = middle.clone()
+        for i, j in places:
+            top, left = strip.start + 2 * down - i, 2 * across - j
+            there = extended[..., top : top + height, left : left + width]
+            out.add_((there - middle).mul_(weights[:, i, j, None, None, None]))
+        pieces.append(out)
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+
+
 def run_sums(x: Tensor, dim: int, length: int) -> Tensor:
     """Sums of `length` samples next to each other, one for each place where they fit. Powers of two, added up.
 

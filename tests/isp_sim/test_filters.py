@@ -95,16 +95,45 @@ class TestGaussian:
         np.testing.assert_allclose(filters.symmetric(x, down, across), expected, atol=2e-15)
 
 
+class TestConvolution:
+    @given(sizes, st.sampled_from([(1, 1), (3, 1), (1, 5), (5, 7), (9, 3)]), st.integers(0, 99))
+    def test_is_that_of_scipy(self, size, sides, seed):
+        from scipy import ndimage
+
+        x = noise(2, 2, *size)
+        kernels = np.random.default_rng(seed).uniform(0, 1, (2, *sides)) * (
+            np.random.default_rng(seed + 1).random((2, *sides)) < 0.7
+        )
+        kernels[:, sides[0] // 2, sides[1] // 2] += 1 - kernels.sum(axis=(1, 2))
+        found = filters.convolve(x, torch.from_numpy(kernels))
+        for i in range(2):
+            expected = planes(lambda p, k=kernels[i]: ndimage.convolve(p, k, mode="mirror"), x[i : i + 1])
+            np.testing.assert_allclose(found[i : i + 1], expected, atol=1e-13)
+
+    def test_samples_do_not_disturb_each_other(self):
+        x = noise(2, 1, 9, 11, dtype=torch.float32)
+        x[0, 0, 3, 3] = -0.0
+        kernels = torch.zeros(2, 3, 3, dtype=torch.float64)
+        kernels[:, 1, 1] = 1
+        kernels[1, 0, 2] = 0.5
+        assert filters.convolve(x, kernels)[0].numpy().tobytes() == x[0].numpy().tobytes()
+
+
 class TestPieces:
     """Large pictures are computed in strips, and batches one by one, where that is quicker; nobody may notice."""
 
     @pytest.mark.parametrize(
         "filtered",
-        [lambda x: filters.gaussian(x, torch.tensor([2.0, 3.0])), lambda x: filters.median(x, 5)],
-        ids=["gaussian", "median"],
+        [
+            lambda x: filters.gaussian(x, torch.tensor([2.0, 3.0])),
+            lambda x: filters.convolve(x, torch.linspace(0, 1, 42, dtype=torch.float64).reshape(2, 7, 3) / 25),
+            lambda x: filters.median(x, 5),
+        ],
+        ids=["gaussian", "convolution", "median"],
     )
-    def test_strips_give_the_bits_of_the_whole(self, filtered):
-        x = noise(2, 3, 260, 263, dtype=torch.float32)
+    def test_strips_give_the_bits_of_the_whole(self, filtered, monkeypatch):
+        monkeypatch.setattr(filters, "BLOCK", 1 << 15)
+        x = noise(2, 3, 130, 133, dtype=torch.float32)
         assert len(list(filters.strips(x, 12))) > 1
         in_strips = filtered(x)
         whole = filtered(x.clone().requires_grad_())
