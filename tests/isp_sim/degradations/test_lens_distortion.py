@@ -16,11 +16,12 @@ NAMES = ["lens_distortion", "undistort"]
 ALL = {"k1": 0.2, "k2": -0.06, "k3": 0.02, "p1": 0.006, "p2": -0.01, "centre_y": 0.05, "centre_x": -0.08}
 DRAWN = ALL | {"k1": {"uniform": [-0.1, 0.2]}, "p1": {"uniform": [-0.01, 0.01]}}
 ZERO = {"k1": 0}
+MODEL = ("k1", "k2", "k3", "p1", "p2")
 
 
 def is_valid(params):
     try:
-        _check(*(params.get(name, 0.0) for name in ("k1", "k2", "k3", "p1", "p2", "centre_y", "centre_x")))
+        _check(*(params[name] for name in (*MODEL, "centre_y", "centre_x")))
     except ValueError:
         return False
     return True
@@ -104,6 +105,22 @@ def test_there_and_back_is_where_it_was(tools, params):
     np.testing.assert_allclose(again[inside], points(seen)[inside], atol=1e-8)
 
 
+@given(coefficients)
+@settings(max_examples=25)
+def test_the_inverse_is_found_in_the_whole_field(params):
+    """Of coefficients as far from 0 as they may be, where Newton's method has the least to hold on to."""
+    scaled = [{name: value * step / 32 for name, value in params.items()} for step in range(33)]
+    widest = max(filter(is_valid, scaled), key=scaled.index)
+    model, field = Distortion(*map(widest.get, MODEL)), 1 + np.hypot(widest["centre_x"], widest["centre_y"])
+    radius, turn = torch.meshgrid(torch.linspace(0, field, 41), torch.linspace(0, 6.25, 37), indexing="ij")
+    x, y = (radius * torch.cos(turn)).double(), (radius * torch.sin(turn)).double()
+    keep = torch.hypot(x, y) <= field
+    dx, dy = model.shift(x, y)
+    back_x, back_y = model.shift_back(x + dx, y + dy, field)
+    np.testing.assert_allclose((back_x + dx)[keep], 0, atol=2e-8)
+    np.testing.assert_allclose((back_y + dy)[keep], 0, atol=2e-8)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @given(valid)
 @settings(max_examples=10)
@@ -119,7 +136,7 @@ def test_the_centre_is_fixed(tools, name, params):
 def test_the_polynomial_is_that_of_opencv(params):
     cv2 = pytest.importorskip("cv2")
     xy = np.random.default_rng(0).uniform(-1, 1, (50, 2))
-    k1, k2, k3, p1, p2, *_ = params.values()
+    k1, k2, k3, p1, p2 = map(params.get, MODEL)
     d = Distortion(k1, k2, k3, p1, p2)
     found = xy + np.stack(d.shift(*xy.T), axis=1)
     solid = np.concatenate([xy, np.ones((50, 1))], axis=1)
@@ -129,7 +146,7 @@ def test_the_polynomial_is_that_of_opencv(params):
 
 @given(valid, st.floats(-1, 1), st.floats(-1, 1))
 def test_the_slope_is_the_derivative(params, x, y):
-    d = Distortion(*[params[name] for name in ("k1", "k2", "k3", "p1", "p2")])
+    d = Distortion(*map(params.get, MODEL))
     step = 1e-6
     a, b, c = d.slope(x, y)
     by_x = (np.subtract(d.shift(x + step, y), d.shift(x - step, y))) / (2 * step)
@@ -218,7 +235,7 @@ def test_what_is_not_shown_goes_outside(tools):
 @given(valid)
 def test_valid_coefficients_do_not_fold(params):
     """By what a fold is: somewhere the derivative's determinant falls to 0."""
-    model = Distortion(*[params[name] for name in ("k1", "k2", "k3", "p1", "p2")])
+    model = Distortion(*map(params.get, MODEL))
     field = 1 + np.hypot(params["centre_x"], params["centre_y"])
     radius, turn = np.meshgrid(np.linspace(0, field, 200), np.linspace(0, 2 * np.pi, 200))
     a, b, d = model.slope(radius * np.cos(turn), radius * np.sin(turn))
