@@ -184,6 +184,51 @@ def gaussian_reach(sigma: float, truncate: float = TRUNCATE) -> int:
     return int(truncate * sigma + 0.5)
 
 
+def convolve(x: Tensor, kernels: Tensor) -> Tensor:
+    """Convolution with a kernel that sums to 1. Any range; linear; a constant stays as it is to the last bit.
+
+    Parameters
+    ----------
+    x
+        (B, C, H, W).
+    kernels
+        (B, K, L), K and L odd, float64, on the CPU: what each sample makes of a single point. The tap in the middle is
+        not read: it is what the others leave to 1. Taps that are 0 cost nothing. No gradient flows to them.
+
+    Notes
+    -----
+    SciPy's ``ndimage.convolve(mode="mirror")`` is the same filter.
+
+    Examples
+    --------
+    >>> point = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0]).reshape(1, 1, 1, 5)
+    >>> convolve(point, torch.tensor([[[0.5, 0.25, 0.25]]])).flatten().tolist()
+    [0.0, 0.5, 0.25, 0.25, 0.0]
+    """
+    if x.device.type == "cpu":  # each with its own taps, so that a neighbour's add no zeros
+        return torch.cat([_convolved(x[i : i + 1], kernels[i : i + 1]) for i in range(x.shape[0])])
+    return _convolved(x, kernels)
+
+
+def _convolved(x: Tensor, kernels: Tensor) -> Tensor:
+    down, across = (side // 2 for side in kernels.shape[1:])
+    places = [place for place in kernels.ne(0).any(dim=0).nonzero().tolist() if place != [down, across]]
+    weights = kernels.to(x)
+    extended = extend(x, down, across)
+    width = x.shape[-1]
+    pieces = []
+    for strip in strips(x, down):
+        height = strip.stop - strip.start
+        middle = extended[..., strip.start + down : strip.stop + down, across : across + width]
+        out = middle.clone()
+        for i, j in places:
+            top, left = strip.start + 2 * down - i, 2 * across - j
+            there = extended[..., top : top + height, left : left + width]
+            out.add_((there - middle).mul_(weights[:, i, j, None, None, None]))
+        pieces.append(out)
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+
+
 def run_sums(x: Tensor, dim: int, length: int) -> Tensor:
     """Sums of `length` samples next to each other, one for each place where they fit. Powers of two, added up.
 
@@ -205,6 +250,90 @@ def run_sums(x: Tensor, dim: int, length: int) -> Tensor:
             return total if total is not None else x
         x = x.narrow(dim, 0, x.shape[dim] - power) + x.narrow(dim, power, x.shape[dim] - power)
         power *= 2
+
+
+# -- pictures read at any place --------------------------------------------------------------------------------
+
+
+def sampled(x: Tensor, places: Tensor, kernel: str = "bicubic") -> Tensor:
+    """A picture read at any places. Linear in x; a constant stays as it is to the last bit, and so does what is read at
+    the centre of a pixel. Beyond its edge a picture goes on as its outermost pixels.
+
+    Parameters
+    ----------
+    x
+        (B, C, H, W), any range.
+    places
+        (B or 1, 2, h, w), float64: x and y in pixels from the left and top edge. No gradient flows to them.
+    kernel
+        ``bilinear``, or ``bicubic``: Keys's with a = -1/2, which may overshoot.
+
+    Returns
+    -------
+    Tensor
+        (B, C, h, w).
+
+    Examples
+    --------
+    >>> x = torch.tensor([0.0, 1.0, 4.0, 9.0]).reshape(1, 1, 1, 4)
+    >>> places = torch.tensor([[1.5, 2.0], [0.5, 0.5]], dtype=torch.float64).reshape(1, 2, 1, 2)
+    >>> sampled(x, places).flatten().tolist()
+    [1.0, 2.25]
+    """
+
+    def read(x: Tensor, places: Tensor) -> Tensor:
+        pixels = x.flatten(2)
+        rows = _rows(x, places)
+        pieces = [
+            _read(pixels, x.shape[-2:], places[..., first : first + rows, :], kernel)
+            for first in range(0, places.shape[-2], rows)
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+
+    return by_sample(read, x, places.expand(x.shape[0], -1, -1, -1))
+
+
+def _rows(x: Tensor, places: Tensor) -> int:
+    """How many rows to read at a time."""
+    return max(BLOCK // (4 * x.shape[1] * places.shape[-1]), 1) if x.device.type == "cpu" else places.shape[-2]
+
+
+def _read(pixels: Tensor, size: Sequence[int], places: Tensor, kernel: str) -> Tensor:
+    """Pixels (B, C, H W) read at places (B, 2, h, w)."""
+
+    def at(row: Tensor, column: Tensor) -> Tensor:
+        index = row.clamp(0, size[0] - 1) * size[1] + column.clamp(0, size[1] - 1)
+        index = index.reshape(pixels.shape[0], 1, -1).expand(-1, pixels.shape[1], -1)
+        return pixels.gather(2, index).reshape(*pixels.shape[:2], *places.shape[-2:])
+
+    x, y = places[:, 0], places[:, 1]
+    middle = at(y.floor().long(), x.floor().long())
+    before_x, before_y = (x - 0.5).floor(), (y - 0.5).floor()
+    weights = _bilinear if kernel == "bilinear" else _keys
+    across, down = (
+        weights((value - 0.5 - before).to(pixels)[:, None]) for value, before in ((x, before_x), (y, before_y))
+    )
+    column, row = before_x.long(), before_y.long()
+    out = middle.clone()
+    for i, by_row in down:
+        for j, by_column in across:
+            out.add_((at(row + i, column + j) - middle).mul_(by_row * by_column))
+    return out
+
+
+def _bilinear(t: Tensor) -> list[tuple[int, Tensor]]:
+    """The samples to take, counted from the one before, and their weights."""
+    return [(0, 1 - t), (1, t)]
+
+
+def _keys(t: Tensor) -> list[tuple[int, Tensor]]:
+    u = 1 - t
+    return [
+        (-1, t * u * u * -0.5),
+        (0, 1 - t * t * (2.5 - t * 1.5)),
+        (1, 1 - u * u * (2.5 - u * 1.5)),
+        (2, t * t * u * -0.5),
+    ]
 
 
 # -- means weighted by likeness --------------------------------------------------------------------------------

@@ -16,6 +16,10 @@ def noise(*shape, seed=0, dtype=torch.float64):
     return torch.from_numpy(np.random.default_rng(seed).uniform(-1, 2, shape)).to(dtype)
 
 
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
 def planes(function, x):
     """A function of one plane, applied to each of a batch."""
     return np.stack([[function(plane) for plane in sample] for sample in x.numpy()])
@@ -95,17 +99,74 @@ class TestGaussian:
         np.testing.assert_allclose(filters.symmetric(x, down, across), expected, atol=2e-15)
 
 
+class TestConvolution:
+    @given(sizes, st.sampled_from([(1, 1), (3, 1), (1, 5), (5, 7), (9, 3)]), st.integers(0, 99))
+    def test_is_that_of_scipy(self, size, sides, seed):
+        from scipy import ndimage
+
+        x = noise(2, 2, *size)
+        kernels = np.random.default_rng(seed).uniform(0, 1, (2, *sides)) * (
+            np.random.default_rng(seed + 1).random((2, *sides)) < 0.7
+        )
+        kernels[:, sides[0] // 2, sides[1] // 2] += 1 - kernels.sum(axis=(1, 2))
+        found = filters.convolve(x, torch.from_numpy(kernels))
+        for i in range(2):
+            expected = planes(lambda p, k=kernels[i]: ndimage.convolve(p, k, mode="mirror"), x[i : i + 1])
+            np.testing.assert_allclose(found[i : i + 1], expected, atol=1e-13)
+
+    def test_at_once_is_one_by_one(self):
+        """As on other devices than the CPU, with zeros where only others have taps."""
+        x, kernels = noise(3, 2, 9, 11), torch.from_numpy(np.random.default_rng(0).uniform(0, 0.2, (3, 3, 5)))
+        kernels[0, :2] = kernels[1, :, 3:] = 0
+        assert torch.equal(filters._convolved(x, kernels), filters.convolve(x, kernels))
+
+    def test_samples_do_not_disturb_each_other(self):
+        x = noise(2, 1, 9, 11, dtype=torch.float32)
+        x[0, 0, 3, 3] = -0.0
+        kernels = torch.zeros(2, 3, 3, dtype=torch.float64)
+        kernels[:, 1, 1] = 1
+        kernels[1, 0, 2] = 0.5
+        assert filters.convolve(x, kernels)[0].numpy().tobytes() == x[0].numpy().tobytes()
+
+
+class TestSampled:
+    """Places between pixels have SciPy as their oracle in the tests of `lens_distortion`."""
+
+    @given(sizes, st.sampled_from(["bicubic", "bilinear"]))
+    def test_the_centre_of_a_pixel_is_the_pixel_to_the_bit(self, size, kernel):
+        x = noise(2, 2, *size, dtype=torch.float32)
+        y, across = torch.meshgrid(*(torch.arange(n).double() + 0.5 for n in size), indexing="ij")
+        assert torch.equal(filters.sampled(x, torch.stack([across, y])[None], kernel), x)
+
+    def test_beyond_the_edge_are_the_outermost_pixels(self):
+        x = noise(1, 1, 4, 5)
+        places = torch.tensor([[-7.0, 2.5, 99.0], [-2.0, -50.0, 3.5]], dtype=torch.float64).reshape(1, 2, 1, 3)
+        expected = [x[0, 0, i, j].item() for i, j in ((0, 0), (0, 2), (3, 4))]
+        for kernel in ("bicubic", "bilinear"):
+            assert filters.sampled(x, places, kernel).flatten().tolist() == expected
+
+    def test_pieces_are_the_whole(self, monkeypatch):
+        x, places = noise(2, 3, 31, 33), 40 * torch.rand(1, 2, 17, 19, dtype=torch.float64, generator=seeded())
+        whole = filters.sampled(x, places)
+        monkeypatch.setattr(filters, "BLOCK", 1 << 10)
+        assert torch.equal(filters.sampled(x, places), whole)
+
+
 class TestPieces:
     """Large pictures are computed in strips, and batches one by one, where that is quicker; nobody may notice."""
 
     @pytest.mark.parametrize(
         "filtered",
-        [lambda x: filters.gaussian(x, torch.tensor([2.0, 3.0])), lambda x: filters.median(x, 5)],
-        ids=["gaussian", "median"],
+        [
+            lambda x: filters.gaussian(x, torch.tensor([2.0, 3.0])),
+            lambda x: filters.convolve(x, torch.linspace(0, 1, 42, dtype=torch.float64).reshape(2, 7, 3) / 25),
+            lambda x: filters.median(x, 5),
+        ],
+        ids=["gaussian", "convolution", "median"],
     )
     def test_strips_give_the_bits_of_the_whole(self, filtered, monkeypatch):
-        monkeypatch.setattr(filters, "BLOCK", 1 << 16)
-        x = noise(2, 3, 260, 263, dtype=torch.float32)
+        monkeypatch.setattr(filters, "BLOCK", 1 << 15)
+        x = noise(2, 3, 130, 133, dtype=torch.float32)
         assert len(list(filters.strips(x, 12))) > 1
         in_strips = filtered(x)
         whole = filtered(x.clone().requires_grad_())

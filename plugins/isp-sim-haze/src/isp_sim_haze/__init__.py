@@ -1,0 +1,1 @@
+"""Haze for isp_sim."""
