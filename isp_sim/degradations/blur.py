@@ -240,7 +240,13 @@ class DefocusBlur(Degradation):
     severities: ClassVar = {"radius": (1.0, 2.0, 4.0, 7.0, 12.0)}
 
     class Params(StageParams):
-        radius: float = Field(3.0, ge=0, le=RADIUS, description="of the circle of confusion [px]")
+        radius: float = Field(
+            3.0,
+            ge=0,
+            le=RADIUS,
+            description="of the circle of confusion [px]",
+            json_schema_extra={"differentiable": False},
+        )
 
     def reach(self, p: Any) -> int:
         return disc_reach(max(_numbers(p.radius)))
@@ -264,10 +270,22 @@ class MotionBlur(Degradation):
     severities: ClassVar = {"length": (3.0, 6.0, 10.0, 16.0, 24.0), "angle": (20.0,) * 5}
 
     class Params(StageParams):
-        length: float = Field(9.0, ge=0, le=LENGTH, description="of the path [px]")
-        angle: float = Field(0.0, ge=-360, le=360, description="of the direction, from right towards up [degree]")
+        length: float = Field(
+            9.0, ge=0, le=LENGTH, description="of the path [px]", json_schema_extra={"differentiable": False}
+        )
+        angle: float = Field(
+            0.0,
+            ge=-360,
+            le=360,
+            description="of the direction, from right towards up [degree]",
+            json_schema_extra={"differentiable": False},
+        )
         wander: float = Field(
-            0.0, ge=0, le=180, description="standard deviation of a random direction along the path [degree]"
+            0.0,
+            ge=0,
+            le=180,
+            description="standard deviation of a random direction along the path [degree]",
+            json_schema_extra={"differentiable": False},
         )
 
     def reach(self, p: Any) -> int:

@@ -39,5 +39,6 @@ class GammaError(Degradation):
 
 def _odd_power(x: Tensor, exponent: Tensor) -> Tensor:
     # an exponent of 1 leaves x as it is to the last bit, which exp(log x) does not
-    y = torch.where(exponent == 1, x.abs(), power(x.abs(), exponent))
+    y = power(x.abs(), exponent)
+    y = torch.where(exponent == 1, x.abs().detach() + (y - y.detach()), y)
     return torch.where(x < 0, -y, y)

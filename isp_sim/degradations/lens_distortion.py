@@ -105,16 +105,61 @@ def _within(x: Tensor, y: Tensor, field: Any) -> tuple[Tensor, Tensor]:
 class Coefficients(StageParams):
     """Of the model: lengths are in half diagonals of the picture, so they hold for any size."""
 
-    k1: float = Field(0.1, ge=-0.5, le=0.5, examples=[0.0, 0.2, -0.1], description="of r^2; barrel above 0 [1]")
-    k2: float = Field(0.0, ge=-0.5, le=0.5, examples=[0.0, 0.05, -0.03], description="of r^4 [1]")
-    k3: float = Field(0.0, ge=-0.5, le=0.5, examples=[0.0, 0.02], description="of r^6 [1]")
-    p1: float = Field(0.0, ge=-0.05, le=0.05, examples=[0.0, 0.01], description="tangential, above all down [1]")
-    p2: float = Field(0.0, ge=-0.05, le=0.05, examples=[0.0, -0.005], description="tangential, above all across [1]")
+    k1: float = Field(
+        0.1,
+        ge=-0.5,
+        le=0.5,
+        examples=[0.0, 0.2, -0.1],
+        description="of r^2; barrel above 0 [1]",
+        json_schema_extra={"differentiable": False},
+    )
+    k2: float = Field(
+        0.0,
+        ge=-0.5,
+        le=0.5,
+        examples=[0.0, 0.05, -0.03],
+        description="of r^4 [1]",
+        json_schema_extra={"differentiable": False},
+    )
+    k3: float = Field(
+        0.0,
+        ge=-0.5,
+        le=0.5,
+        examples=[0.0, 0.02],
+        description="of r^6 [1]",
+        json_schema_extra={"differentiable": False},
+    )
+    p1: float = Field(
+        0.0,
+        ge=-0.05,
+        le=0.05,
+        examples=[0.0, 0.01],
+        description="tangential, above all down [1]",
+        json_schema_extra={"differentiable": False},
+    )
+    p2: float = Field(
+        0.0,
+        ge=-0.05,
+        le=0.05,
+        examples=[0.0, -0.005],
+        description="tangential, above all across [1]",
+        json_schema_extra={"differentiable": False},
+    )
     centre_y: float = Field(
-        0.0, ge=-0.5, le=0.5, examples=[0.0, 0.1], description="centre below the middle [half diagonals]"
+        0.0,
+        ge=-0.5,
+        le=0.5,
+        examples=[0.0, 0.1],
+        description="centre below the middle [half diagonals]",
+        json_schema_extra={"differentiable": False},
     )
     centre_x: float = Field(
-        0.0, ge=-0.5, le=0.5, examples=[0.0, -0.05], description="centre right of the middle [half diagonals]"
+        0.0,
+        ge=-0.5,
+        le=0.5,
+        examples=[0.0, -0.05],
+        description="centre right of the middle [half diagonals]",
+        json_schema_extra={"differentiable": False},
     )
     kernel: Literal["bicubic", "bilinear"] = Field("bicubic", description="how pixels are weighted")
 

@@ -30,18 +30,28 @@ class RollingBanding(Degradation):
     severities: ClassVar = {"amplitude": (0.02, 0.05, 0.1, 0.2, 0.4)}
 
     class Params(StageParams):
-        cycles: float = Field(3.0, ge=0, le=100, description="periods of the flicker over the picture's height [1]")
+        cycles: float = Field(
+            3.0,
+            ge=0,
+            le=100,
+            description="periods of the flicker over the picture's height [1]",
+            json_schema_extra={"differentiable": False},
+        )
         amplitude: float = Field(0.1, ge=0, le=1, description="of the gain around 1 [1]")
         phase: float | None = Field(
-            None, ge=-360, le=360, description="of the sine at the upper edge [degree]; any, drawn, if not given"
+            None,
+            ge=-360,
+            le=360,
+            description="of the sine at the upper edge [degree]; any, drawn, if not given",
+            json_schema_extra={"differentiable": False},
         )
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Result:
-        cycles = p.cycles.double().cpu().numpy()
+        cycles = p.cycles.detach().double().cpu().numpy()
         if p.phase is None:
             start = np.stack(rng.draw("phase", lambda g: g.random((1, 1, 1))))
         else:
-            start = p.phase.double().cpu().numpy() / 360
+            start = p.phase.detach().double().cpu().numpy() / 360
         row = ((np.arange(frame.size[0]) + 0.5) / frame.size[0])[None, None, :, None]
         # of each sample alone, because a function of many numbers may round them differently in other company
         waves = [np.sin(2 * np.pi * (cycles[i] * row[0] + start[i])) for i in range(frame.batch)]

@@ -46,8 +46,23 @@ class WhiteBalanceError(Degradation):
     severities: ClassVar = {"mired": (10.0, 20.0, 35.0, 60.0, 100.0)}
 
     class Params(StageParams):
-        mired: float = Field(0.0, ge=-150, le=150, description="how much warmer the light is set than it is [mired]")
-        tint: float = Field(0.0, ge=-50, le=50, description="how much greener it is set than it is [1/3000 Duv]")
+        mired: float = Field(
+            0.0,
+            ge=-150,
+            le=150,
+            description="how much warmer the light is set than it is [mired]",
+            json_schema_extra={"differentiable": False},
+        )
+        tint: float = Field(
+            0.0,
+            ge=-50,
+            le=50,
+            description="how much greener it is set than it is [1/3000 Duv]",
+            json_schema_extra={"differentiable": False},
+        )
+
+    def refuses(self, signal: Signal, p: Any) -> str | None:
+        return signal.no_spread
 
     def apply(self, frame: Frame, p: Any, rng: Randomness) -> Tensor:
         mired, tint = (x.flatten().to("cpu", torch.float64).tolist() for x in (p.mired, p.tint))

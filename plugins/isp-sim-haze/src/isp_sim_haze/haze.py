@@ -35,9 +35,22 @@ class Haze(Degradation):
             (0.8, 0.8, 0.8), description="what infinitely thick air looks like, R, G, B [1]"
         )
         gradient: float = Field(
-            0.7, ge=0, le=1, description="depth added at the top and lost at the bottom [mean depth]"
+            0.7,
+            ge=0,
+            le=1,
+            description="depth added at the top and lost at the bottom [mean depth]",
+            json_schema_extra={"differentiable": False},
         )
-        roughness: float = Field(0.2, ge=0, le=1, description="standard deviation of the noise in depth [mean depth]")
+        roughness: float = Field(
+            0.2,
+            ge=0,
+            le=1,
+            description="standard deviation of the noise in depth [mean depth]",
+            json_schema_extra={"differentiable": False},
+        )
+
+    def refuses(self, signal: Signal, p: Any) -> str | None:
+        return signal.no_spread
 
     def apply(self, frame: Frame, p: Any, rng: Any) -> Result:
         shapes = zip(p.gradient.flatten().tolist(), p.roughness.flatten().tolist(), strict=True)
