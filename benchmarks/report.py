@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,7 +84,7 @@ def publish(rows: list[dict[str, Any]], targets: list[Target], file: Path | None
     console = Console(width=None if Console().is_terminal else 160)
     if rows:
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        table = Table(*columns, title=title, box=None, pad_edge=False)
+        table = Table(*map(escape, columns), title=title, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*(_text(row.get(column)) for column in columns))
         console.print(table)

@@ -10,7 +10,6 @@ The crops are cut from the photographs in DIR.
 from __future__ import annotations
 
 import io
-import resource
 import statistics
 import subprocess
 import sys
@@ -177,11 +176,17 @@ def memory() -> tuple[list[dict[str, Any]], list[Target]]:
 def _peak() -> float:
     chain, small = pipeline(DEVELOP), raw_frame((64, 64))
     chain.run(small)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _most_memory()
     developed = chain.run(raw_frame(LARGE)).frame
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = _most_memory()
     del developed
-    return float(after - before) * 1024
+    return float(after - before)
+
+
+def _most_memory() -> int:
+    """The most memory this process has held [byte]. Not by getrusage, which begins with what the parent held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
 
 
 def crops(data: Path) -> tuple[list[dict[str, Any]], list[Target]]:
