@@ -318,7 +318,9 @@ def _entry(step: StageStep, recovery: Recovery) -> Entry:
 
 
 def _values(step: StageStep, frame: Frame, drawn: Mapping[str, Any]) -> Any:
-    ((_, p),) = collate(step.fields([drawn]), [drawn], frame.pixels)
+    """The right values, without the record of how they deviate."""
+    fields = step.fields([drawn])
+    ((_, p),) = collate(fields, [{name: value for name, value in drawn.items() if name in fields}], frame.pixels)
     return p
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 
 from dirlearn.run import Runner
 from dirlearn.training import checkpoint as checkpoints
@@ -57,6 +58,15 @@ def go_on(recipe, name: str, step: int, resume: bool = True) -> None:
     representation = runner.stage1()
     for method in recipe.methods[1:]:
         runner.method(method, representation)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A fork has none of the threads that OpenMP keeps waiting, and would wait for them for ever."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_killed_and_resumed_is_bit_equal_in_both_stages(tiny) -> None:
