@@ -125,6 +125,8 @@ def _picture(frame: Frame, size: int) -> Image.Image:
 def _value(plugin: type[Degradation], name: str, value: Any) -> str:
     """A parameter with its value, and the unit that its description ends with."""
     unit = re.search(r"\[([^\[\]]+)\]$", plugin.Params.model_fields[name].description or "")
+    if isinstance(value, tuple) and isinstance(value[0], tuple):
+        return f"{name} of {len(value)}x{len(value[0])}"
     text = f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
     return f"{text} {unit[1]}" if unit and unit[1] not in ("1", "factor", name) else text
 
