@@ -32,7 +32,7 @@ from isp_sim.signal import Signal
 
 SIZE = (1736, 2312)
 LARGE = (4000, 6000)
-RUNS = 7
+RUNS, WARM = 9, 3
 RAW = Signal(
     layout="mosaic",
     cfa="RGGB",
@@ -60,11 +60,11 @@ output: {writer: files, path: out/, format: png}
 def in_turn(functions: Mapping[str, Callable[[], Any]], runs: int = RUNS) -> dict[str, float]:
     """The median time of each [s]; one run each, then the next, so that a slow moment meets them all."""
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for run in range(runs + 1):
+    for run in range(runs + WARM):
         for name, function in functions.items():
             start = time.perf_counter()
             function()
-            if run:  # the first fills caches
+            if run >= WARM:  # the first fill caches, and the memory that is kept
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(t) for name, t in times.items()}
 
