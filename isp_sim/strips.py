@@ -86,10 +86,10 @@ def run(frame: Frame, links: Sequence[Link]) -> Frame:
     WantsWhole
         If a stage draws random numbers or changes the size.
     """
-    bare = replace(frame, targets={})
+    bare, place = replace(frame, targets={}), frame.placement
     gathered = _Gathered(frame)
     for piece in _pieces(frame, sum(link.reach for link in links)):
-        cut = part = _cut(bare, piece)
+        cut = part = _cut(bare, piece, place)
         for link in links:
             rng = replace(link.randomness, keys=part.keys)
             part = link.apply(part, _parameters(link.parameters, piece.samples, frame.batch), rng)
@@ -168,20 +168,18 @@ def _period(frame: Frame) -> int:
     return math.lcm(rows, *(frame.capture[name].shape[-2] for name in PERIODIC if name in frame.capture))
 
 
-def _cut(frame: Frame, piece: Piece) -> Frame:
+def _cut(frame: Frame, piece: Piece, place: Tensor) -> Frame:
+    """A piece, which begins with a full period, so that only its place is another."""
     samples, rows = piece.samples, piece.rows
-    part = frame
-    if samples != slice(0, frame.batch):
-        part = replace(
-            frame,
-            pixels=frame.pixels[samples],
-            capture=frame.capture.map(lambda fact: fact[samples]),
-            keys=frame.keys[samples],
-            maps={name: values[samples] for name, values in frame.maps.items()},
-        )
-    if rows == slice(0, frame.size[0]):
-        return part
-    return part.crop(rows.start, 0, rows.stop - rows.start, frame.size[1])
+    moved = place[samples].clone()
+    moved[:, :, 2] += moved[:, :, 1] * rows.start
+    return replace(
+        frame,
+        pixels=frame.pixels[samples, :, rows],
+        capture=frame.capture.map(lambda fact: fact[samples]).with_facts({"placement": moved}),
+        keys=frame.keys[samples],
+        maps={name: values[samples, :, rows] for name, values in frame.maps.items()},
+    )
 
 
 def _parameters(parameters: SimpleNamespace, samples: slice, batch: int) -> SimpleNamespace:

@@ -149,6 +149,14 @@ def test_what_is_fixed_to_a_sensor_is_drawn_for_the_whole_frame(chain, monkeypat
     assert_equal(pipeline.run(frame(2, (64, 48))), expected)
 
 
+def test_a_strip_knows_where_it_lies(chain, monkeypatch):
+    pipeline = chain("\n  - normalise\n  - lens_shading: {coefficients: [0.5, 0.1, 0, 0, 0], centre: [0.4, 0.7]}")
+    picture = frame(2, (80, 40)).crop(2, 4, 70, 30)
+    expected = whole(pipeline, picture)
+    monkeypatch.setattr(strips, "PIXELS", 200)
+    assert_equal(pipeline.run(picture), expected)
+
+
 def test_a_smaller_picture_is_made_as_a_whole(chain, monkeypatch):
     pipeline = chain("\n  - normalise\n  - white_balance\n  - demosaic: {method: superpixel}\n  - clip")
     picture = frame(2, (51, 40))
