@@ -95,7 +95,7 @@ def demosaicing() -> tuple[list[dict[str, Any]], list[Target]]:
     functions: dict[str, Callable[[], Any]] = {}
     for method in ("bilinear", "malvar2004", "hamilton_adams1997", "menon2007"):
         chain = Pipeline(pipeline(DEVELOP.replace("malvar2004", method)).steps[2:3])
-        functions[f"isp_sim {method}"] = lambda chain=chain: chain.run(balanced)  # type: ignore[misc]
+        functions[f"isp_sim {method}"] = lambda chain=chain: chain.run(balanced)  # type: ignore[misc]  # bound now, not when it runs
     mosaic = balanced.pixels[0, 0].numpy()
     try:
         import colour_demosaicing as peer

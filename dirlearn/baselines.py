@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -18,13 +19,14 @@ from dirlearn.training.data import Batch, Needs
 from dirlearn.training.job import Job
 
 
-class Supervised(Job):
+class Supervised(Job, ABC):
     """A network from degraded to clean pictures, by L1: the canonical paradigm."""
 
     needs = Needs(views=1)
 
+    @abstractmethod
     def restore(self, degraded: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The clean pictures (B, 3, H, W) that it finds for degraded ones."""
 
     def forward(self, batch: Batch, step: int) -> Objective:
         loss = F.l1_loss(self.restore(batch.views[0]), batch.clean)

@@ -57,7 +57,7 @@ class Prior(nn.Module):
             kl = divergences.mixture_kl(points, places(posterior.mean), places(posterior.logvar))
             return kl / r.shape[1]
         # the critic lowers this, and by the reversed gradient the encoder raises it
-        hidden = _Reversed.apply(points)  # type: ignore[no-untyped-call]
+        hidden = _Reversed.apply(points)  # type: ignore[no-untyped-call]  # torch does not type it
         loss: Tensor = F.softplus(self.critic(hidden)).mean() + F.softplus(-self.critic(_normal(points))).mean()
         return loss
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from dirlearn.component import Component
 
 
-class Critic(Component):
+class Critic(Component, ABC):
     """Scores every r of a batch with every x of another.
 
     No score may depend on the other pairs: no batch statistics, so that a score is the same whatever the batch, the
@@ -41,6 +42,7 @@ class Critic(Component):
         super().__init__(params)
         self.r_channels, self.x_channels, self.stride = r_channels, x_channels, stride
 
+    @abstractmethod
     def forward(self, r: Tensor, x: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """The scores: (N, M) of vectors, (N, M + extra_columns, L) of maps with L places.
 
@@ -51,7 +53,6 @@ class Critic(Component):
         rng
             For a critic that draws; without it, it chooses the same every time.
         """
-        raise NotImplementedError
 
 
 def perceptron(inputs: int, hidden: int, layers: int, outputs: int) -> nn.Sequential:

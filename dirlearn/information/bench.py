@@ -250,7 +250,7 @@ def _trained(
             scores = critic(*correlated(rng, settings["batch"], d, rho, world))
             loss = -estimator.objective(scores)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
             optimiser.step()
             with torch.no_grad():
                 values[stair, step] = estimator(scores).item()

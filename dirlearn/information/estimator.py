@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -13,7 +14,7 @@ Bound = Literal["lower", "upper", "neither"]
 Unit = Literal["nats", "jsd"]
 
 
-class Estimator(Component):
+class Estimator(Component, ABC):
     """Estimates mutual information from the scores of a batch's pairs.
 
     A subclass gives `estimate`, and `surrogate` too if a critic is not trained by what is reported.
@@ -53,25 +54,25 @@ class Estimator(Component):
         takes."""
         return self.surrogate(*split(scores, negatives, positives))
 
+    @abstractmethod
     def estimate(self, positives: Tensor, negatives: Tensor, mask: Tensor) -> Tensor:
         """The estimate from scores of joint pairs (N,) or (N, L), of others (N, M) or (N, M, L), and a mask (N, M)."""
-        raise NotImplementedError
 
     def surrogate(self, positives: Tensor, negatives: Tensor, mask: Tensor) -> Tensor:
         """What a training maximises, from the same."""
         return self.estimate(positives, negatives, mask)
 
 
-class SampleEstimator(Component):
+class SampleEstimator(Component, ABC):
     """Estimates mutual information from samples themselves, without a critic: to verify, not to train by."""
 
     bound: ClassVar[Bound]
     unit: ClassVar[Unit] = "nats"
     takes: ClassVar[Literal["samples"]] = "samples"
 
+    @abstractmethod
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The estimate, a scalar in nats, from N pairs: x (N, d) and y (N, e), or (N,)."""
-        raise NotImplementedError
 
 
 def as_rows(*samples: Tensor) -> tuple[Any, ...]:

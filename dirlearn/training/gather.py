@@ -32,5 +32,5 @@ def gathered(x: Tensor) -> Tensor:
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return x
-    whole: Tensor = _Gathered.apply(x)  # type: ignore[no-untyped-call]
+    whole: Tensor = _Gathered.apply(x)  # type: ignore[no-untyped-call]  # torch does not type it
     return whole

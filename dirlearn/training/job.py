@@ -34,7 +34,7 @@ class Job(nn.Module):
         """Moves of device and dtype take the frozen modules along."""
         for module in self.__dict__["frozen"].values():
             module._apply(function, recurse)
-        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]  # torch does not type it
         return self
 
     @abstractmethod

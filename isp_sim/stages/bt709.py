@@ -17,7 +17,7 @@ ALPHA, BETA = 1.09929682680944, 0.018053968510807
 
 
 def bt709_oetf(x: Tensor) -> Tensor:
-    """Linear light to BT.709 code values; 0 to 0 and 1 to 1. Domain: any; not clipped.
+    """Linear light to BT.709 code values; 0 to 0 and 1 to 1. Domain: any finite number; not clipped.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from isp_sim.stage import Stage
 def srgb_oetf(x: Tensor) -> Tensor:
     """Linear light to sRGB code values; 0 to 0 and 1 to 1.
 
-    Domain: any; below 0 the linear segment goes on, above 1 the power law. Not clipped. The derivative is finite
+    Domain: any finite number; below 0 the linear segment goes on, above 1 the power law. Not clipped. The derivative is finite
     everywhere.
 
     Examples
@@ -34,7 +34,7 @@ def _encode(x: Tensor) -> Tensor:
 
 
 def srgb_eotf(x: Tensor) -> Tensor:
-    """sRGB code values to linear light; the inverse of `srgb_oetf`. Domain: any. Not clipped.
+    """sRGB code values to linear light; the inverse of `srgb_oetf`. Domain: any finite number. Not clipped.
 
     Examples
     --------
