@@ -16,8 +16,8 @@ from isp_sim.stage import Stage
 def srgb_oetf(x: Tensor) -> Tensor:
     """Linear light to sRGB code values; 0 to 0 and 1 to 1.
 
-    Domain: any finite number; below 0 the linear segment goes on, above 1 the power law. Not clipped. The derivative is finite
-    everywhere.
+    Domain: any finite number; below 0 the linear segment goes on, above 1 the power law. Not clipped. The derivative
+    is finite everywhere.
 
     Examples
     --------
