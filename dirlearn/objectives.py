@@ -54,10 +54,16 @@ def independent(
     return Objective(loss, {"information": information, "akl": average_kl, "prior": prior})
 
 
-def degradation_free(information: Tensor, picture: Tensor, target: Tensor, prior: Tensor, beta: float) -> Objective:
-    """Eq. 6, what DfRNet and its decoder minimise: information, L1 reconstruction, prior."""
+def degradation_free(
+    information: Tensor, picture: Tensor, target: Tensor, prior: Tensor, beta: float, weight: float = 1.0
+) -> Objective:
+    """Eq. 6, what DfRNet and its decoder minimise: information, L1 reconstruction, prior.
+
+    `weight` is that of the reconstruction. The paper has none; but its L1 norm may be a sum over the picture, and here it
+    is a mean, which is small beside the information.
+    """
     reconstruction = F.l1_loss(picture, target)
-    loss = -information + reconstruction + beta * prior
+    loss = -information + weight * reconstruction + beta * prior
     return Objective(loss, {"information": information, "l1": reconstruction, "prior": prior})
 
 

@@ -89,6 +89,7 @@ class Represent(Job):
             batch.clean,
             self.dfr_prior(_gathered(posterior), whole),
             self.stage.beta_star.at(step),
+            self.stage.reconstruction,
         )
 
     def _information(self, critic: nn.Module, r: Tensor, x: Tensor, pairs: Tensor, step: int) -> Tensor:

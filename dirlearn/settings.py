@@ -60,6 +60,7 @@ class StageOne(Training):
     )
     beta: Schedule = Field(Schedule(end=1.0), description="weight of DiRNet's prior")
     beta_star: Schedule = Field(Schedule(end=1.0), description="weight of DfRNet's prior")
+    reconstruction: float = Field(1.0, ge=0, description="weight of the L1 loss of DfRNet's pictures")
     prior: PriorName = Field("mmd", description="how far representations lie from N(0, I)")
 
 

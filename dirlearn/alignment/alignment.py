@@ -63,13 +63,14 @@ class Cascade(Alignment):
 
     def forward(self, r0: Tensor, pilot: Tensor) -> Tensor:
         features, guide = r0, self.guide(r0, pilot)
-        for convolution in self.front:
-            features = self.act(convolution(features))
+        for i, convolution in enumerate(self.front):
+            # a convolution between features of one size adds to them: so a deep cascade learns from its first steps
+            features = self.act(convolution(features)) + (features if i else 0)
         skip = features
         for layer in self.middle:
             features = features + self.act(layer(features, guide))
         for convolution in self.end:
-            features = self.act(convolution(features))
+            features = features + self.act(convolution(features))
         refined: Tensor = r0 + self.last(features + skip)
         return refined
 
