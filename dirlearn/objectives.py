@@ -59,8 +59,8 @@ def degradation_free(
 ) -> Objective:
     """Eq. 6, what DfRNet and its decoder minimise: information, L1 reconstruction, prior.
 
-    `weight` is that of the reconstruction. The paper has none; but its L1 norm may be a sum over the picture, and here it
-    is a mean, which is small beside the information.
+    `weight` is that of the reconstruction. The paper has none; but its L1 norm may be a sum over the picture, and here
+    it is a mean, which is small beside the information.
     """
     reconstruction = F.l1_loss(picture, target)
     loss = -information + weight * reconstruction + beta * prior
