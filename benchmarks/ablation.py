@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,7 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=60, help="minutes for everything; default 60")
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "ablation_table5_small.yaml")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "ablation", help="folder of the training")
+    parser.add_argument("--picture", type=Path, help="file for the picture of the first test set")
     parser.add_argument("-s", "--set", action="append", default=[], help="a value in place of the recipe's")
     given = parser.parse_args()
     os.environ["DIRLEARN_DATA"] = str(given.data.resolve())
@@ -131,11 +134,26 @@ def main() -> int:
     with closing(Progress()) as reporter:
         results = Runner(recipe, reporter, resume=True).everything()
     rows = results["rows"]
+    if given.picture:
+        shutil.copyfile(
+            given.work / "run" / "samples" / f"{rows[0]['set']}-{rows[0]['degradation']}.png", given.picture
+        )
     for row in rows:
+        row["seconds"] = seconds_of(recipe, row["method"])
         row |= {"steps": steps_of(recipe, row["method"]), "parameters": results["parameters"][row["method"]]["used"]}
     minutes = (time.perf_counter() - started) / 60
     print(f"{minutes:.1f} minutes in this call")
     return publish(rows, targets(rows), given.json, "PSNR [dB] in RGB and SSIM, mean over pictures")
+
+
+def seconds_of(recipe: Recipe, name: str) -> float:
+    """How long the training of a row took, without Stage I [s]."""
+    method = next(m for m in recipe.methods if m.name == name)
+    if method.training is None:
+        return 0.0
+    lines = (recipe.folder / "methods" / method.folder / "metrics.jsonl").read_text().splitlines()
+    rates = {line["step"]: line["steps_per_second"] for line in map(json.loads, lines) if "steps_per_second" in line}
+    return sum((step - before) / rates[step] for before, step in pairwise([0, *rates]))
 
 
 def steps_of(recipe: Recipe, name: str) -> int:
