@@ -16,10 +16,12 @@ Side = Annotated[int, Field(ge=1, le=9, multiple_of=1)]
 
 
 class GConv(nn.Module):
-    """Convolves features with kernels made of the pilot, and adds features weighted by attention to it.
+    """Convolves features with kernels made of the pilot, and adds both, mixed and weighted by attention to the pilot.
 
     The pilot passes 3x3 convolutions and is averaged to s x s values a channel, for every side s: k depthwise kernels.
-    How the paper forms its k kernels and its attention is not said; sides 1, 3 and 5 follow He et al. 2019.
+    How the paper forms its k kernels and its attention is not said; sides 1, 3 and 5 follow He et al. 2019. That the
+    attention weighs the pilot's features beside the representation's gives fine detail a way in, which kernels of a
+    whole picture do not.
     """
 
     def __init__(self, width: int, channels: int, sides: tuple[int, ...]) -> None:
@@ -31,6 +33,7 @@ class GConv(nn.Module):
         self.kernels = nn.ModuleList([silent(nn.Conv2d(width, width, 1)) for _ in sides])
         self.fuse = nn.Conv2d(len(sides) * width, width, 1)
         self.attention = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.attended = nn.Conv2d(2 * width, width, 1)
 
     def forward(self, features: Tensor, pilot: Tensor) -> Tensor:
         guide = self.read(pilot)
@@ -41,7 +44,8 @@ class GConv(nn.Module):
             kernel = F.pad(kernel.new_ones(1, 1, 1, 1), (side // 2,) * 4) + kernel
             filtered.append(per_sample_convolution(features, kernel))
         f_k: Tensor = self.fuse(torch.cat(filtered, dim=1))
-        f_a = features * torch.sigmoid(self.attention(torch.cat([features, guide], dim=1)))
+        both = torch.cat([features, guide], dim=1)
+        f_a: Tensor = self.attended(both) * torch.sigmoid(self.attention(both))
         return f_k + f_a
 
 
