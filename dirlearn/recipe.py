@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from dirlearn.settings import Data, Evaluation, Networks, Refinement, Run, Section, StageOne, Training
+from dirlearn.settings import Data, Evaluation, Networks, Probes, Refinement, Run, Section, StageOne, Training
 from dirlearn.views import Views, load_views
 from isp_sim import located_yaml, registry
 from isp_sim.parameters import ParameterFaults, Parameters
@@ -209,6 +209,7 @@ class _Parser:
                     degradations[name] = found
             for name, pictures in evaluation.sets.items():
                 self.parts(pictures, "dirlearn.datasets", ("evaluation", "sets", name))
+            self.probes(evaluation)
         if self.faults or not (views and about and networks and stage1 and evaluation and run):
             raise RecipeError(self.faults)
         resolved = {
@@ -223,12 +224,24 @@ class _Parser:
                 **_resolved(evaluation),
                 "sets": {name: _explicit(node, "dirlearn.datasets") for name, node in evaluation.sets.items()},
                 "degradations": {n: self.inlined[("evaluation", "degradations", n)] for n in evaluation.degradations},
+                "probes": _resolved_probes(evaluation.probes),
             },
             "run": _resolved(run),
         }
         return Recipe(
             self.document.name, seed, views, about, networks, stage1, methods, evaluation, degradations, run, resolved
         )
+
+    def probes(self, evaluation: Evaluation) -> None:
+        asked, path = evaluation.probes, ("evaluation", "probes")
+        if asked is None:
+            return
+        if asked.pictures is not None:
+            self.parts(asked.pictures, "dirlearn.datasets", (*path, "pictures"))
+        if asked.degradation not in (known := (SEEN, *evaluation.degradations)):
+            self.fault(
+                (*path, "degradation"), f"unknown degradation {asked.degradation!r}: {_nearest(asked.degradation, known)}"
+            )
 
     inlined: dict[Path_, dict[str, Any]]
 
@@ -420,6 +433,13 @@ def _resolved(section: Section) -> dict[str, Any]:
         elif name in GROUPS and value is not None:
             found[key] = _explicit(value, GROUPS[name])
     return found
+
+
+def _resolved_probes(probes: Probes | None) -> dict[str, Any] | None:
+    if probes is None:
+        return None
+    pictures = None if probes.pictures is None else _explicit(probes.pictures, "dirlearn.datasets")
+    return {**_resolved(probes), "pictures": pictures}
 
 
 def _explicit(node: Any, group: str) -> Any:
