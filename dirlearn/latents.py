@@ -287,13 +287,12 @@ def probe(latents: Latents) -> dict[str, Any]:
         }
         if len(set(groups)) > 1:
             statistics = latents.rows(name, "statistics")
-            features = {
-                "pooled": latents.rows(name, "pooled"),
-                "statistics": statistics,
-                "centred": measures.centred(statistics, names),
+            read = {
+                "pooled": measures.read_targets(latents.rows(name, "pooled"), asked, groups),
+                "statistics": measures.read_targets(statistics, asked, groups),
+                "centred": measures.read_targets(statistics, asked, groups, names),
             }
-            read = {kind: measures.read_targets(x, asked, groups) for kind, x in features.items()}
-            own["r2"] = {target: {kind: read[kind][target] for kind in features} for target in asked}
+            own["r2"] = {target: {kind: shares[target] for kind, shares in read.items()} for target in asked}
             own["retrieval"] = _retrieved(latents, name)
         found[name] = own
     return {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-PENALTIES: Final = tuple(float(p) for p in np.logspace(-4, 3, 8))
+PENALTIES: Final = tuple(float(p) for p in np.logspace(-6, 2, 9))
 """Of the ridge regression, relative to the number of rows; the best is found within the training folds."""
 ACTIVE: Final = 0.01
 """A channel is active if the variance of its mean is more than this share of the variance of its posterior."""
@@ -95,13 +95,13 @@ def _ridge(x: Array, y: Array, test: Array) -> Array:
 
 
 def centred(x: NDArray[Any], scenes: Sequence[Any]) -> Array:
-    """Features (N, D) less the mean over all rows of the same scene: what is left moves with the degradation alone."""
+    """Numbers (N, D) less the mean over all rows of the same scene: what is left moves with the degradation alone."""
     names = list(dict.fromkeys(scenes))
     place = np.array([names.index(scene) for scene in scenes])
     left = np.array(x, np.float64)
     for number in range(len(names)):
         left[place == number] -= left[place == number].mean(axis=0)
-    # what rounding leaves of features that don't move is no movement
+    # what rounding leaves of a number that stands still is no movement
     left[:, np.abs(left).max(axis=0) <= 1e-6 * np.abs(x).max(axis=0)] = 0
     return left
 
@@ -201,8 +201,14 @@ def targets(drawn: Sequence[Mapping[str, float | str]]) -> dict[str, Array]:
     return {name: y for name, y in found.items() if np.unique(y[~np.isnan(y)]).size > 1}
 
 
-def read_targets(x: NDArray[Any], asked: Mapping[str, Array], groups: Sequence[Any]) -> dict[str, float | None]:
-    """`r_squared` of each target from features (N, D); None where too little was drawn to say."""
+def read_targets(
+    x: NDArray[Any], asked: Mapping[str, Array], groups: Sequence[Any], scenes: Sequence[Any] | None = None
+) -> dict[str, float | None]:
+    """`r_squared` of each target from features (N, D); None where too little was drawn to say.
+
+    With `scenes`, features and targets are `centred` first: what is read is how far a copy differs from the others of
+    its scene.
+    """
     found: dict[str, float | None] = dict.fromkeys(asked)
     masks: dict[bytes, list[str]] = {}
     for name, y in asked.items():
@@ -212,6 +218,10 @@ def read_targets(x: NDArray[Any], asked: Mapping[str, Array], groups: Sequence[A
         kept = [group for group, here in zip(groups, rows, strict=True) if here]
         if len(set(kept)) < 2:
             continue
-        shares = r_squared(x[rows], np.stack([asked[name][rows] for name in names], axis=1), kept)
+        seen, y = x[rows], np.stack([asked[name][rows] for name in names], axis=1)
+        if scenes is not None:
+            within = [scene for scene, here in zip(scenes, rows, strict=True) if here]
+            seen, y = centred(seen, within), centred(y, within)
+        shares = r_squared(seen, y, kept)
         found |= {n: round(float(s), 4) if np.isfinite(s) else None for n, s in zip(names, shares, strict=True)}
     return found

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from isp_sim import Renderer
 from isp_sim import recipe as simulator
+from isp_sim.deviation import MODES
 from isp_sim.distributions import LogUniform
 from isp_sim.parameters import dotted
 from isp_sim.pipeline import StageStep, Step, Values, walk

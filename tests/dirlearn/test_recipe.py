@@ -67,6 +67,9 @@ def test_every_fault_at_once_with_its_line(tiny_text: str) -> None:
         ("aligned: refine", "aligned: {refine: {gama1: 3}}", "r.yaml:19: unknown key 'gama1': did you mean 'gamma1'?"),
         ("estimator: jsd", "estimator: {jsd: {}, x: 1}", "a part is a name"),
         ("degraded: degraded", "degraded: {degraded: {steps: 3}}", "are not trained"),
+        ("evaluation:", "evaluation:\n  probes: {copis: 3}", "r.yaml:21: unknown key 'copis': did you mean 'copies'?"),
+        ("evaluation:", "evaluation:\n  probes: {pictures: imges}", "r.yaml:21: evaluation.probes.pictures: unknown"),
+        ("evaluation:", "evaluation:\n  probes: {degradation: sen}", "unknown degradation 'sen': did you mean 'seen'?"),
     ],
 )
 def test_faults(tiny_text: str, old: str, new: str, said: str) -> None:
