@@ -320,9 +320,9 @@ def _probed(probes: dict[str, Any]) -> None:
         shares = [[v for v in own.get("r2", {}).get(n, {}).values() if v is not None] for n in names]
         table.add_row(
             escape(latent),
-            *(f"{max(found):.2f}" if found else "-" for found in shares),
+            *(f"{round(max(found), 2) + 0.0:.2f}" if found else "-" for found in shares),
             f"{found:.1%}" if (found := own.get("retrieval", {}).get("spatial")) is not None else "-",
-            f"{own['active']:.0%}" + (" collapsed" if own["collapsed"] else ""),
+            (f"{own['active']:.0%}" + (" collapsed" if own["collapsed"] else "")) if "active" in own else "-",
         )
     out.print(table)
 

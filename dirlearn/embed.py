@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 from dirlearn.datasets.dataset import Dataset, build_dataset
 from dirlearn.datasets.split import check_split
 from dirlearn.evaluate import add_results, read_results
-from dirlearn.latents import PILOT, R0, REFERENCE, Cut, Encoders, Latents, cut_scenes, held_back, look, probe_run
+from dirlearn.latents import (
+    DEGRADED,
+    PILOT,
+    R0,
+    REFERENCE,
+    Cut,
+    Encoders,
+    Latents,
+    cut_scenes,
+    held_back,
+    look,
+    probe_run,
+)
 from dirlearn.recipe import Recipe
 from dirlearn.refine import Refine
 from dirlearn.restore import picture_files, read_picture
@@ -93,7 +105,7 @@ MARKERS: Final[Mapping[str, str]] = {PILOT: "^", R0: "s", REFERENCE: "*"}
 
 
 def draw(points: Points, cuts: Sequence[Cut], path: Path) -> None:
-    """Draw points: colour is scene, marker is kind; a panel for each kind beside the references, and the scenes below."""
+    """Draw points: colour is scene, marker is kind; each kind beside the references, and the scenes below."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -115,19 +127,20 @@ def draw(points: Points, cuts: Sequence[Cut], path: Path) -> None:
             ylim=(centre[1] - spread, centre[1] + spread),
         )
         for scene, colour in enumerate(colours):
-            for others in (k for k in kinds if k != kind):
-                axes.scatter(*points.where(others, scene).T, s=3, marker=".", color="0.88", linewidths=0, zorder=0)
-            axes.scatter(
-                *points.where(kind, scene).T, s=16, marker=MARKERS.get(kind, "o"), color=colour, alpha=0.7, linewidths=0
-            )
+            for other in (k for k in kinds if k != kind):
+                x, y = points.where(other, scene).T
+                axes.scatter(x, y, s=3, marker=".", color="0.88", linewidths=0, zorder=0)
+            x, y = points.where(kind, scene).T
+            axes.scatter(x, y, s=16, marker=MARKERS.get(kind, "o"), color=colour, alpha=0.7, linewidths=0)
             if with_reference:
-                at = points.where(REFERENCE, scene).T
-                axes.scatter(*at, s=190, marker="*", color=colour, edgecolors="black", linewidths=1.1, zorder=3)
+                x, y = points.where(REFERENCE, scene).T
+                axes.scatter(x, y, s=190, marker="*", color=colour, edgecolors="black", linewidths=1.1, zorder=3)
         axes.set_title(f"{kind} and {REFERENCE}" if with_reference else kind, fontsize=11)
         handles = [Line2D([], [], linestyle="", marker=MARKERS.get(kind, "o"), color="0.4", markersize=5, label=kind)]
         if with_reference:
-            style = {"marker": "*", "color": "0.8", "markeredgecolor": "black", "markersize": 11}
-            handles.append(Line2D([], [], linestyle="", label=REFERENCE, **style))
+            star = Line2D([], [], linestyle="", marker="*", color="0.8", markeredgecolor="black", markersize=11)
+            star.set_label(REFERENCE)
+            handles.append(star)
         axes.legend(handles=handles, loc="upper right", fontsize=8, framealpha=0.8, handletextpad=0.1)
     step = min(thumb + 0.1, (width - 0.1) / len(cuts))
     for scene, (cut, colour) in enumerate(zip(cuts, colours, strict=True)):
@@ -156,8 +169,8 @@ def show_latents(
     latents = look(
         encoders, cuts, views, shown.copies, settings.seed, lambda n, of: reporter.step("t-SNE", n, of, None)
     )
-    kinds = [k for k in (PILOT, R0, encoders.shown, REFERENCE) if k in latents.vectors] or list(latents.vectors)
-    points = place(latents, [kind for kind in kinds if kind is not None], settings.seed)
+    kinds = [k for k in (PILOT, R0, encoders.shown, REFERENCE) if k is not None and k in latents.vectors]
+    points = place(latents, kinds or [k for k in latents.vectors if k != DEGRADED], settings.seed)
     draw(points, cuts, output / PICTURE)
     _write(points, latents, output)
     return points
@@ -183,8 +196,8 @@ def _write(points: Points, latents: Latents, output: Path) -> None:
 def look_at_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any] | None:
     """The probes and the picture of the latents that a recipe asks for, into the run's folder; the probes' results.
 
-    None if the recipe asks for nothing, or the run has no representation. The pictures were checked against the training
-    set before the run began.
+    None if the recipe asks for nothing, or the run has no representation. The pictures are checked against the training
+    set before a run begins.
     """
     settings = recipe.evaluation.probes
     if settings is None:

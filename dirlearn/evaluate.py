@@ -75,7 +75,8 @@ def evaluate_run(
                 shown = [degraded]
                 for method, job in jobs.items():
                     restored = _restored(job, degraded, device)
-                    shown.append(restored)
+                    if job is not None:
+                        shown.append(restored)
                     values[method].append((float(psnr(restored, clean)), ssim(restored, clean)))
                 if number == 0:
                     place = recipe.folder / "samples"

@@ -28,8 +28,11 @@ PILOT: Final = "pilot"
 R0: Final = "r0"
 REFINED: Final = "r+"
 REFERENCE: Final = "r*"
+DEGRADED: Final = "picture"
+"""The degraded picture itself: what there is to be told."""
 FEATURES: Final = ("pooled", "statistics", "spatial")
-"""Mean of each channel; mean and standard deviation of each channel; everything, averaged down to at most `PLACES`."""
+"""The mean of each channel; with it its standard deviation, and how much neighbours differ; and everything, averaged
+down to at most `PLACES`."""
 PLACES: Final = 8
 """Places of a representation that are kept along each side, so that vectors of any picture stay small."""
 TOGETHER: Final = 32
@@ -204,7 +207,7 @@ def look(
                 degraded, values = views.drawn(clean, [cut.name for cut in some], view)
                 for place, own in enumerate(values, first):
                     drawn[place].append(own)
-                keep(copy, encoders(degraded))
+                keep(copy, {DEGRADED: Map(degraded), **encoders(degraded)})
                 said(first * copies + (copy + 1) * len(some), total)
     vectors = {
         name: {features: np.stack([np.concatenate(batch) for batch in made], axis=1) for features, made in own.items()}
@@ -215,11 +218,12 @@ def look(
 
 def vectors_of(r: Tensor) -> dict[str, NDArray[np.float32]]:
     """The features (B, D) of representations (B, C, h, w)."""
-    places = [min(side, PLACES) for side in r.shape[-2:]]
+    places = (min(r.shape[-2], PLACES), min(r.shape[-1], PLACES))
     mean, deviation = r.mean(dim=(2, 3)), r.flatten(2).std(dim=2, correction=0)
+    steps = torch.cat([step.square().flatten(2) for step in (r.diff(dim=2), r.diff(dim=3))], dim=2)
     found = {
         "pooled": mean,
-        "statistics": torch.cat([mean, deviation], dim=1),
+        "statistics": torch.cat([mean, deviation, steps.mean(dim=2).sqrt()], dim=1),
         "spatial": F.adaptive_avg_pool2d(r, places).flatten(1),
     }
     return {name: vectors.float().cpu().numpy() for name, vectors in found.items()}
@@ -234,9 +238,9 @@ def held_back(recipe: Recipe, settings: Probes) -> Mapping[str, Dataset]:
 
 
 def cut_scenes(sets: Mapping[str, Dataset], settings: Probes, patch: int) -> list[Cut]:
-    """Windows of pictures that do not overlap, the first of every picture first.
+    """Windows of pictures that do not overlap, the first of every picture first: the one in its middle.
 
-    Pictures that are in two sets count once. Where a window lies is a function of the seed and of the picture's name.
+    Pictures that are in two sets count once. Where the others lie is a function of the seed and of the picture's name.
 
     Raises
     ------
@@ -254,7 +258,9 @@ def cut_scenes(sets: Mapping[str, Dataset], settings: Probes, patch: int) -> lis
                 continue
             pictures.setdefault(scene.digest, (f"{set_name}/{scene.key}", scene))
     if not pictures:
-        raise DatasetFault(f"no picture of {', '.join(sets)} has {wanted}x{wanted} pixels, which the probes' scenes take")
+        raise DatasetFault(
+            f"no picture of {', '.join(sets)} has {wanted}x{wanted} pixels, which the probes' scenes take"
+        )
     rows = [list(_windows(name, scene, wanted, settings)) for name, scene in pictures.values()]
     return [own[number] for number in range(settings.patches) for own in rows if number < len(own)]
 
@@ -264,7 +270,9 @@ def _windows(name: str, scene: Scene, side: int, settings: Probes) -> Iterator[C
     across = width // side
     top, left = (height % side) // 2, (width % side) // 2
     order = generator(settings.seed, name, 0, "dirlearn", "windows").permutation(height // side * across)
-    for place in sorted(int(p) for p in order[: settings.patches]):
+    middle = height // side // 2 * across + across // 2
+    others = [int(place) for place in order if place != middle]
+    for place in [middle, *sorted(others[: settings.patches - 1])]:
         row, column = divmod(place, across)
         y, x = top + row * side, left + column * side
         window = np.ascontiguousarray(scene.pixels[y : y + side, x : x + side].transpose(2, 0, 1))
@@ -278,13 +286,11 @@ def probe(latents: Latents) -> dict[str, Any]:
     groups = pictures if len(set(pictures)) > 1 else names
     found = {}
     for name, moments in latents.moments.items():
-        use = moments.activity()
-        own: dict[str, Any] = {
-            "channels": use.channels,
-            "active": round(use.active, 4),
-            "effective_rank": round(use.rank, 3),
-            "collapsed": use.collapsed,
-        }
+        own: dict[str, Any] = {}
+        if name != DEGRADED:
+            use = moments.activity()
+            own = {"channels": use.channels, "active": round(use.active, 4), "effective_rank": round(use.rank, 3)}
+            own["collapsed"] = use.collapsed
         if len(set(groups)) > 1:
             statistics = latents.rows(name, "statistics")
             read = {
@@ -313,11 +319,11 @@ def _retrieved(latents: Latents, name: str) -> dict[str, float]:
     for features in ("pooled", "spatial"):
         own = latents.vectors[name][features]
         if own.shape[1] > 1:
-            truth = np.repeat(np.arange(scenes), own.shape[1] - 1)
+            truth = np.repeat(np.arange(scenes, dtype=np.int64), own.shape[1] - 1)
             queries = own[:, 1:].reshape(-1, own.shape[2])
             found[features] = round(measures.retrieval(queries, own[:, 0], truth), 4)
         if name == PILOT or name.startswith(REFINED):
-            truth = np.repeat(np.arange(scenes), own.shape[1])
+            truth = np.repeat(np.arange(scenes, dtype=np.int64), own.shape[1])
             gallery = latents.vectors[REFERENCE][features][:, 0]
             found[f"{features}, by {REFERENCE}"] = round(
                 measures.retrieval(own.reshape(-1, own.shape[2]), gallery, truth), 4
@@ -325,7 +331,9 @@ def _retrieved(latents: Latents, name: str) -> dict[str, float]:
     return found
 
 
-def probe_run(recipe: Recipe, settings: Probes, encoders: Encoders, reporter: Reporter, sets: Mapping[str, Dataset]) -> Any:
+def probe_run(
+    recipe: Recipe, settings: Probes, encoders: Encoders, reporter: Reporter, sets: Mapping[str, Dataset]
+) -> Any:
     """Look at held-back scenes with the networks of a run, and measure; see `probe`."""
     scenes = cut_scenes(sets, settings, recipe.data.patch)
     views = recipe.degradations[settings.degradation]

@@ -44,8 +44,8 @@ def r_squared(x: NDArray[Any], y: NDArray[Any], groups: Sequence[Any], folds: in
     """Share of the variance of each target that a ridge regression reads from features of groups it has not seen.
 
     Features are standardised by the training rows, and the penalty of each target is chosen by a cross-validation
-    within them, by groups as well. 1: the target stands in the features; 0 and less: what was read is worth no more than
-    the mean.
+    within them, by groups as well. 1: the target stands in the features; 0 and less: what was read is worth no more
+    than the mean.
 
     Parameters
     ----------
@@ -91,7 +91,8 @@ def _ridge(x: Array, y: Array, test: Array) -> Array:
     centre = y.mean(axis=0)
     shrunk = np.stack([s / (s**2 + penalty * len(x)) for penalty in PENALTIES])
     weights = np.einsum("dk,pk,kt->pdt", v.T, shrunk, u.T @ (y - centre), optimize=True)
-    return ((test - mean) / scale) @ weights + centre
+    read: Array = ((test - mean) / scale) @ weights + centre
+    return read
 
 
 def centred(x: NDArray[Any], scenes: Sequence[Any]) -> Array:
@@ -106,7 +107,7 @@ def centred(x: NDArray[Any], scenes: Sequence[Any]) -> Array:
     return left
 
 
-def retrieval(queries: NDArray[Any], gallery: NDArray[Any], truth: Sequence[int]) -> float:
+def retrieval(queries: NDArray[Any], gallery: NDArray[Any], truth: NDArray[np.int64]) -> float:
     """Share of the queries (N, D) whose most similar row of the gallery (S, D) is the true one.
 
     Similar by the cosine, after the mean of the gallery was taken off: an offset that all share says nothing. Where
@@ -115,7 +116,7 @@ def retrieval(queries: NDArray[Any], gallery: NDArray[Any], truth: Sequence[int]
     mean = np.asarray(gallery, np.float64).mean(axis=0)
     scores = _unit(queries - mean) @ _unit(gallery - mean).T
     best = scores >= scores.max(axis=1, keepdims=True) - 1e-9
-    found = best[np.arange(len(truth)), np.asarray(truth)] / best.sum(axis=1)
+    found = best[np.arange(len(truth)), truth] / best.sum(axis=1)
     return float(found.mean())
 
 

@@ -240,7 +240,8 @@ class _Parser:
             self.parts(asked.pictures, "dirlearn.datasets", (*path, "pictures"))
         if asked.degradation not in (known := (SEEN, *evaluation.degradations)):
             self.fault(
-                (*path, "degradation"), f"unknown degradation {asked.degradation!r}: {_nearest(asked.degradation, known)}"
+                (*path, "degradation"),
+                f"unknown degradation {asked.degradation!r}: {_nearest(asked.degradation, known)}",
             )
 
     inlined: dict[Path_, dict[str, Any]]

@@ -12,11 +12,12 @@ from typing import Any
 
 from dirlearn.embed import FOLDER, PICTURE
 from dirlearn.evaluate import read_results
+from dirlearn.latents import DEGRADED, PILOT, R0, REFERENCE
 from dirlearn.run import ENVIRONMENT, RECIPE
 
 
 def write_report(folder: Path) -> Path:
-    """Write `folder`/report.html: what was measured, pictures, curves of all trainings, the recipe. No file beside it."""
+    """Write `folder`/report.html: what was measured, pictures, curves of trainings, the recipe. No file beside it."""
     results = read_results(folder)
     sections = {
         "Results": _tables(results),
@@ -82,7 +83,7 @@ def _table(head: Sequence[object], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _tables(results: Mapping[str, Any]) -> Iterator[str]:
-    """A table a degradation: a row a method, two columns a test set. The best is bold, the pictures as they are aside."""
+    """A table a degradation: a row a method, two columns a test set. The best is bold, but for untouched pictures."""
     rows = results["rows"]
     cells = {(row["degradation"], row["method"], row["set"]): row for row in rows}
     sets = list(dict.fromkeys(row["set"] for row in rows))
@@ -118,25 +119,27 @@ def _probes(folder: Path, probes: Mapping[str, Any] | None) -> Iterator[str]:
             picture.read_bytes(),
             "latents",
             "Latents of held-back scenes, each degraded many times, in one plane by t-SNE. Colour is scene, as in the "
-            "frames below; every panel shows one kind of latent beside the reference, the others in grey. What does not "
-            "depend on degradation lies in one heap for each scene; what was refined lies at its star.",
+            "frames below; every panel shows one kind of latent beside the reference, the others in grey. What does "
+            "not depend on degradation lies in one heap for each scene; what is well refined lies at its star.",
         )
 
 
 def _probe_tables(probes: Mapping[str, Any]) -> Iterator[str]:
     latents = probes["latents"]
-    order = sorted(latents, key=lambda n: ((n != "pilot") + (n not in ("pilot", "r0")) + 2 * (n == "r*"), n))
+    first = [name for name in (DEGRADED, PILOT, R0) if name in latents]
+    order = [*first, *(name for name in latents if name not in (*first, REFERENCE)), *({REFERENCE} & latents.keys())]
     targets = list(dict.fromkeys(target for own in latents.values() for target in own.get("r2", {})))
     finds = list(dict.fromkeys(kind for own in latents.values() for kind in own.get("retrieval", {})))
-    collapsed = [name for name in order if latents[name]["collapsed"]]
+    collapsed = [name for name in order if latents[name].get("collapsed")]
     if collapsed:
         yield f'<p class="alarm">Collapsed: {_said(", ".join(collapsed))}. Hardly anything of it is in use.</p>'
     yield (
         f"<p>{probes['scenes']} scenes of {probes['side']}x{probes['side']} pixels from {probes['pictures']} held-back "
         f"pictures, each degraded {probes['copies']} times ({_said(probes['degradation'])}). R\u00b2: share of the "
         "variance of a drawn parameter that the best of three ridge regressions reads from the latent, always of "
-        f"{_said(probes['apart'])} that it has not seen; 0 is independence, r* the control. Found: how often the nearest "
-        f"of all scenes is the right one, chance {probes['chance']:.1%}.</p>"
+        f"{_said(probes['apart'])} that it has not seen; 0 is independence, r* the control, and the first row what the "
+        "degraded picture itself tells. Found: how often the nearest of all scenes is the right one, "
+        f"chance {probes['chance']:.1%}.</p>"
     )
     lines = []
     for name in order:
@@ -145,9 +148,12 @@ def _probe_tables(probes: Mapping[str, Any]) -> Iterator[str]:
         for target in targets:
             line.append(_bar(_best(own.get("r2", {}).get(target, {}))))
         line += [_bar(own.get("retrieval", {}).get(kind), percent=True) for kind in finds]
-        alarm = ' class="alarm"' if own["collapsed"] else ""
-        line.append(f"<td{alarm}>{own['active']:.0%}</td>")
-        line.append(f"<td{alarm}>{own['effective_rank']:.1f} of {own['channels']}</td>")
+        if "active" in own:
+            alarm = ' class="alarm"' if own["collapsed"] else ""
+            line.append(f"<td{alarm}>{own['active']:.0%}</td>")
+            line.append(f"<td{alarm}>{own['effective_rank']:.1f} of {own['channels']}</td>")
+        else:
+            line += ["", ""]
         lines.append(line)
     head = ["latent", *(f"R\u00b2 of {t}" for t in targets), *(f"found: {k}" for k in finds)]
     yield _table([*head, "active channels", "effective rank"], lines)
@@ -160,10 +166,9 @@ def _probe_tables(probes: Mapping[str, Any]) -> Iterator[str]:
         ]
         yield (
             "<details><summary>R\u00b2 by what the regression sees</summary><p>pooled: the mean of each channel. "
-            "statistics: mean and standard deviation. centred: the same, and the parameter, less their means over all copies "
-            "of the scene, so that content can't hide what moves with the degradation.</p>"
-            + _table(["latent", "parameter", *kinds], detail)
-            + "</details>"
+            "statistics: mean, standard deviation, and how much neighbours differ. centred: the same, and the "
+            "parameter, less their means over all copies of the scene, so that content can't hide what moves with the "
+            "degradation.</p>" + _table(["latent", "parameter", *kinds], detail) + "</details>"
         )
 
 
@@ -175,17 +180,17 @@ def _bar(value: float | None, percent: bool = False) -> str:
     """A cell with a bar of the value's length."""
     if value is None:
         return "<td>\u2013</td>"
-    text = f"{value:.1%}" if percent else f"{value:.2f}".replace("-", "\u2212")
-    return f'<td class="bar" style="--share: {min(max(value, 0), 1):.1%}">{text}</td>'
+    text = f"{value:.1%}" if percent else f"{round(value, 2) + 0.0:.2f}".replace("-", "\u2212")
+    return f'<td class="bar" style="--share: {min(max(value, 0.0) + 0.0, 1.0):.1%}">{text}</td>'
 
 
 def _pictures(folder: Path, results: Mapping[str, Any]) -> Iterator[str]:
-    methods = list(dict.fromkeys(row["method"] for row in results["rows"]))
+    methods = [name for name, count in results["parameters"].items() if count["used"]]
     shown = {f"{row['set']}-{row['degradation']}.png".replace("/", "_"): row for row in results["rows"]}
     for name, row in shown.items():
         path = folder / "samples" / name
         if path.exists():
-            labels = "".join(f"<div>{_said(label)}</div>" for label in ("as degraded", *methods, "clean"))
+            labels = "".join(f"<div>{_said(label)}</div>" for label in ("degraded", *methods, "clean"))
             image = _image(path.read_bytes(), path.stem)
             title = f"{_said(row['set'])}, {_said(row['degradation'])}"
             yield f'<h3>{title}</h3><figure><div class="row"><div class="labels">{labels}</div>{image}</div></figure>'

@@ -70,8 +70,8 @@ def test_embed_writes_a_row_a_picture(done: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_probed_and_embed_probes_it_again(done: Path) -> None:
     before = json.loads((done / "results.json").read_text())
-    assert set(before["probes"]["latents"]) == {"pilot", "r0", "r+", "r*"}
-    assert before["probes"]["copies"] == 10
+    assert set(before["probes"]["latents"]) == {"picture", "pilot", "r0", "r+", "r*"}
+    assert before["probes"]["copies"] == 4
     result = run("embed", done, "--scenes", 3, "--copies", 5)
     assert result.exit_code == 0, result.output
     assert "gaussian_noise.sigma" in result.output

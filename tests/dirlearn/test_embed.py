@@ -16,8 +16,6 @@ from dirlearn.settings import Probes, Shown
 from dirlearn.training.loop import Silent, TrainingFault
 from isp_sim.randomness import generator
 
-FEW = "evaluation.probes={patches: 2, copies: 3, shown: {scenes: 2, copies: 4}}"
-
 
 def heaps(count: int = 12, scatter: float = 0.01) -> np.ndarray:
     """Three heaps of points, (3 * count, 60)."""
@@ -74,7 +72,7 @@ def test_held_back_pictures_are_those_of_the_tests_and_of_validation(tiny) -> No
 
 
 def test_a_training_picture_is_refused(tiny, tmp_path: Path) -> None:
-    recipe = tiny("methods={ae: {autoencoder: {steps: 1}}}", FEW)
+    recipe = tiny("methods={ae: {autoencoder: {steps: 1}}}")
     runner = Runner(recipe)
     runner.everything()
     seen = runner.train_data.read(2).pixels
@@ -86,16 +84,16 @@ def test_a_training_picture_is_refused(tiny, tmp_path: Path) -> None:
 
 
 def test_an_auto_encoder_alone_is_probed_and_drawn(tiny, tmp_path: Path) -> None:
-    recipe = tiny("methods={ae: {autoencoder: {steps: 2}}, degraded: degraded}", FEW)
+    recipe = tiny("methods={ae: {autoencoder: {steps: 2}}, degraded: degraded}")
     results = Runner(recipe).everything()
-    assert list(results["probes"]["latents"]) == ["latent of ae"]
+    assert list(results["probes"]["latents"]) == ["picture", "latent of ae"]
     rows = json.loads((recipe.folder / "embedding" / "points.json").read_text())
     assert {row["kind"] for row in rows} == {"latent of ae"}
     assert "latent of ae" in (recipe.folder / "report.html").read_text()
 
 
 def test_nothing_is_asked_of_a_run_without_representation(tiny) -> None:
-    recipe = tiny("methods={degraded: degraded}", FEW)
+    recipe = tiny("methods={degraded: degraded}")
     assert "probes" not in Runner(recipe).everything()
     with pytest.raises(TrainingFault, match="holds no representation"):
         look_again(recipe, Silent(), None, recipe.folder / "x", Shown(), None, 8)
@@ -119,7 +117,7 @@ class Told:
 
 
 def test_files_say_what_was_drawn_for_each_point(tiny, tmp_path: Path) -> None:
-    recipe = tiny(FEW)
+    recipe = tiny()
     settings = recipe.evaluation.probes
     sets = held_back(recipe, settings)
     points = show_latents(recipe, settings, Told(), Silent(), sets, tmp_path)  # type: ignore[arg-type]
@@ -134,5 +132,5 @@ def test_files_say_what_was_drawn_for_each_point(tiny, tmp_path: Path) -> None:
     assert first["gaussian_noise.sigma"] == drawn["gaussian_noise.sigma"]
     assert [row["copy"] for row in rows if row["kind"] == "r*"] == [None, None]
     found = np.load(tmp_path / "vectors.npz", allow_pickle=False)
-    assert found["pilot"].shape == (2, 4, 3)
+    assert found["pilot"].shape == found["picture"].shape == (2, 4, 3)
     assert np.allclose(found["r*"][0, 0], scene.pixels.mean(dim=(1, 2)))

@@ -30,7 +30,6 @@ class Pictures(Dataset):
 class Planted:
     """An "encoder" whose latent is the noise's level, or the scene, or nothing."""
 
-    refined: dict[str, str] = {}
     shown = None
 
     def of_clean(self, clean: Tensor) -> dict[str, Map]:
@@ -72,6 +71,7 @@ def test_a_told_parameter_is_found_and_an_untold_one_is_not(looked: Latents) -> 
     target = "gaussian_noise.sigma"
     assert list(own["tells"]["r2"]) == [target]
     assert own["tells"]["r2"][target]["centred"] > 0.95
+    assert own["picture"]["r2"][target]["centred"] > 0.95, "what is told stands in the picture"
     assert all(share <= 0.1 for share in own["scene"]["r2"][target].values())
     control = own["r*"]["r2"][target]
     assert all(share <= 0.1 for share in control.values()), "it sees no degradation"
@@ -150,7 +150,9 @@ def test_vectors_hold_means_deviations_and_places() -> None:
     r = torch.arange(2 * 3 * 20 * 4, dtype=torch.float32).reshape(2, 3, 20, 4)
     found = vectors_of(r)
     assert found["pooled"].shape == (2, 3)
-    assert np.allclose(found["statistics"][:, 3:], r.numpy().std(axis=(2, 3)), rtol=1e-5)
+    assert np.allclose(found["statistics"][:, 3:6], r.numpy().std(axis=(2, 3)), rtol=1e-5)
+    # 19 x 4 steps of 4 down, 20 x 3 steps of 1 across
+    assert np.allclose(found["statistics"][:, 6:], np.sqrt((19 * 4 * 16 + 20 * 3) / (19 * 4 + 20 * 3)), rtol=1e-5)
     assert found["spatial"].shape == (2, 3 * 8 * 4)
     assert np.allclose(vectors_of(r[..., :8, :])["spatial"], r[..., :8, :].reshape(2, -1).numpy())
 

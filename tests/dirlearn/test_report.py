@@ -55,9 +55,12 @@ def folder(tmp_path: Path) -> Path:
     rows = [row(d, m, p) for d in ("seen", "other") for m, p in (("degraded", 30.0), ("a & b", 25.0), ("c", 26.5))]
     count = {"trained": 1234, "used": 5678}
     parameters = {"degraded": {"trained": 0, "used": 0}, "a & b": count, "c": count}
+    picture = {"r2": LATENT["r2"], "retrieval": {"spatial": 0.1}}
     probes = {
         "pictures": 2, "scenes": 4, "copies": 3, "side": 16, "apart": "pictures", "chance": 0.25, "degradation": "seen",
-        "seed": 1, "latents": {"r*": {**LATENT, "retrieval": {}}, "pilot": LATENT, "r0": {**LATENT, "collapsed": True}},
+        "seed": 1, "latents": {
+            "r*": {**LATENT, "retrieval": {}}, "picture": picture, "pilot": LATENT, "r0": {**LATENT, "collapsed": True},
+        },
     }  # fmt: skip
     (tmp_path / "results.json").write_text(json.dumps({"rows": rows, "parameters": parameters, "probes": probes}))
     (tmp_path / "recipe.yaml").write_text("a: <b>\n")
@@ -102,8 +105,8 @@ def test_probes_are_told_with_bars_and_alarms(folder: Path) -> None:
     assert ("0.75", {"class": "bar", "style": "--share: 75.0%"}) in checked.cells, "the best of the three"
     assert ("\u22120.50", {"class": "bar", "style": "--share: 0.0%"}) in checked.cells
     assert "Collapsed: r0." in text
-    order = [text for text, _ in checked.cells if text in ("pilot", "r0", "r*")]
-    assert order[:3] == ["pilot", "r0", "r*"]
+    order = [text for text, _ in checked.cells if text in ("picture", "pilot", "r0", "r*")]
+    assert order[:4] == ["picture", "pilot", "r0", "r*"]
 
 
 def test_a_run_without_probes_has_a_page(folder: Path) -> None:

@@ -19,7 +19,9 @@ def drawn(*stages: object) -> list[dict[str, float | str]]:
 
 
 def test_laws_by_name_and_nothing_that_is_fixed() -> None:
-    found = drawn({"gaussian_noise": {"sigma": {"uniform": [0.1, 0.2]}}}, "clip", {"jpeg": {"quality": {"randint": [1, 9]}}})
+    found = drawn(
+        {"gaussian_noise": {"sigma": {"uniform": [0.1, 0.2]}}}, "clip", {"jpeg": {"quality": {"randint": [1, 9]}}}
+    )
     assert [set(row) for row in found] == [{"gaussian_noise.sigma", "jpeg.quality"}] * 3
     assert all(0.1 <= row["gaussian_noise.sigma"] <= 0.2 and row["jpeg.quality"] in range(1, 10) for row in found)
 
