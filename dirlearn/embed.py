@@ -234,14 +234,14 @@ def look_again(
     settings = base.model_copy(
         update={"shown": shown, "limit": limit, "patches": max(base.patches, 8), "copies": max(base.copies, 16)}
     )
-    encoders = Encoders(recipe, method)
-    if not encoders:
-        raise TrainingFault(f"{recipe.folder} holds no representation: it has neither Stage I nor an auto-encoder")
     if data is None:
         chosen = held_back(recipe, settings)
     else:
         chosen = {data.name: build_dataset({"images": {"path": str(data.resolve())}})}
     check_split(build_dataset(recipe.data.train), chosen)
+    encoders = Encoders(recipe, method)
+    if not encoders:
+        raise TrainingFault(f"{recipe.folder} holds no representation: it has neither Stage I nor an auto-encoder")
     probes: dict[str, Any] = probe_run(recipe, settings, encoders, reporter, chosen)
     show_latents(recipe, settings, encoders, reporter, chosen, output)
     return probes

@@ -19,7 +19,7 @@ from dirlearn.recipe import Recipe
 from dirlearn.refine import Refine
 from dirlearn.run import STAGE1, load_method, stage1_job
 from dirlearn.settings import Probes
-from dirlearn.training.loop import Reporter, load_final
+from dirlearn.training.loop import Reporter, TrainingFault, load_final
 from dirlearn.training.samples import VIEW
 from dirlearn.views import Drawn, Views
 from isp_sim.randomness import generator
@@ -68,19 +68,25 @@ class Encoders:
     """
 
     def __init__(self, recipe: Recipe, method: str | None = None) -> None:
-        """Load everything; `method` is the one whose r+ is drawn, the last if not given."""
+        """Load everything; `method` is the one whose r+ is drawn, the last if not given.
+
+        Raises
+        ------
+        TrainingFault
+            If there is no such method.
+        """
+        names = [m.name for m in recipe.methods if m.kind == "refine"]
+        self.refined = {name: REFINED if len(names) == 1 else f"{REFINED} of {name}" for name in names}
+        chosen = method or (names[-1] if names else None)
+        if chosen is not None and chosen not in names:
+            raise TrainingFault(f"{recipe.folder} has no alignment {chosen!r}; there are {', '.join(names) or 'none'}")
+        self.shown = None if chosen is None else self.refined[chosen]
         self.device = torch.device("cuda" if torch.cuda.is_available() and recipe.run.device != "cpu" else "cpu")
         self.representation = None
         if (recipe.folder / STAGE1).is_dir():
             stage1 = stage1_job(recipe)
             load_final(stage1, recipe.folder / STAGE1)
             self.representation = stage1.representation.eval().to(self.device)
-        names = [m.name for m in recipe.methods if m.kind == "refine"]
-        self.refined = {name: REFINED if len(names) == 1 else f"{REFINED} of {name}" for name in names}
-        chosen = method or (names[-1] if names else None)
-        if chosen is not None and chosen not in names:
-            raise DatasetFault(f"{recipe.folder} has no alignment {chosen!r}; there are {', '.join(names) or 'none'}")
-        self.shown = None if chosen is None else self.refined[chosen]
         self.alignments: dict[str, torch.nn.Module] = {}
         self.autoencoders: dict[str, torch.nn.Module] = {}
         for entry in recipe.methods:

@@ -80,8 +80,6 @@ def test_a_run_is_probed_and_embed_probes_it_again(done: Path) -> None:
     assert after["probes"]["copies"] == 16
     assert len(json.loads((done / "embedding" / "points.json").read_text())) == 3 * (3 * 5 + 1)
     assert "gaussian_noise.sigma" in (done / "report.html").read_text()
-    assert run("embed", done, "-q", "--copies", 5).exit_code == 0
-    assert json.loads((done / "results.json").read_text()) == after, "the same counts and seed give the same"
 
 
 def test_embed_of_other_pictures_leaves_the_run_as_it_is(done: Path, tmp_path: Path) -> None:

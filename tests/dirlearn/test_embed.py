@@ -72,15 +72,15 @@ def test_held_back_pictures_are_those_of_the_tests_and_of_validation(tiny) -> No
 
 
 def test_a_training_picture_is_refused(tiny, tmp_path: Path) -> None:
-    recipe = tiny("methods={ae: {autoencoder: {steps: 1}}}")
-    runner = Runner(recipe)
-    runner.everything()
-    seen = runner.train_data.read(2).pixels
-    Image.fromarray(seen).save(tmp_path / "seen.png")
+    recipe = tiny()
+    Image.fromarray(Runner(recipe).train_data.read(2).pixels).save(tmp_path / "seen.png")
     with pytest.raises(DatasetFault, match=r"seen\.png is .* of the training set"):
         look_again(recipe, Silent(), tmp_path, tmp_path / "out", Shown(), None, 8)
-    with pytest.raises(DatasetFault, match="no alignment 'ae'"):
-        look_again(recipe, Silent(), None, tmp_path / "out", Shown(), "ae", 8)
+
+
+def test_a_method_without_alignment_is_refused(tiny, tmp_path: Path) -> None:
+    with pytest.raises(TrainingFault, match="has no alignment 'r0'; there are aligned"):
+        look_again(tiny(), Silent(), None, tmp_path / "out", Shown(), "r0", 8)
 
 
 def test_an_auto_encoder_alone_is_probed_and_drawn(tiny, tmp_path: Path) -> None:
