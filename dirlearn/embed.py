@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dirlearn.datasets.dataset import Dataset, build_dataset
+from dirlearn.datasets.dataset import Dataset, DatasetFault, build_dataset
 from dirlearn.datasets.split import check_split
 from dirlearn.evaluate import add_results, read_results
 from dirlearn.latents import (
@@ -70,7 +70,7 @@ def lay_out(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
 
     Raises
     ------
-    ValueError
+    DatasetFault
         If there are fewer than four rows.
     """
     from sklearn.decomposition import PCA
@@ -78,7 +78,7 @@ def lay_out(vectors: NDArray[Any], seed: int) -> NDArray[np.float64]:
 
     count = len(vectors)
     if count < 4:
-        raise ValueError(f"{count} points are too few to lay out; take at least four")
+        raise DatasetFault(f"{count} points are too few to lay out; take more scenes or copies")
     if not np.ptp(vectors, axis=0).any():
         return np.zeros((count, 2))
     if vectors.shape[1] > DIMENSIONS:
@@ -206,9 +206,13 @@ def look_at_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any] | None:
     if not encoders:
         return None
     sets = held_back(recipe, settings)
-    probes: dict[str, Any] = probe_run(recipe, settings, encoders, reporter, sets)
-    show_latents(recipe, settings, encoders, reporter, sets, recipe.folder / FOLDER)
-    add_results(recipe.folder, {"probes": probes})
+    try:
+        probes: dict[str, Any] = probe_run(recipe, settings, encoders, reporter, sets)
+        add_results(recipe.folder, {"probes": probes})
+        show_latents(recipe, settings, encoders, reporter, sets, recipe.folder / FOLDER)
+    except DatasetFault as fault:  # what was trained and measured must not be lost for that
+        reporter.say(f"not probed: {fault}")
+        return None
     return probes
 
 

@@ -35,7 +35,7 @@ def test_heaps_stay_heaps_and_a_seed_gives_the_same() -> None:
 def test_what_can_not_be_laid_out() -> None:
     assert np.array_equal(lay_out(np.ones((6, 5)), 0), np.zeros((6, 2)))
     assert np.isfinite(lay_out(heaps()[:4], 0)).all()
-    with pytest.raises(ValueError, match="3 points are too few"):
+    with pytest.raises(DatasetFault, match="3 points are too few"):
         lay_out(heaps()[:3], 0)
 
 
@@ -90,6 +90,13 @@ def test_an_auto_encoder_alone_is_probed_and_drawn(tiny, tmp_path: Path) -> None
     rows = json.loads((recipe.folder / "embedding" / "points.json").read_text())
     assert {row["kind"] for row in rows} == {"latent of ae"}
     assert "latent of ae" in (recipe.folder / "report.html").read_text()
+
+
+def test_pictures_that_are_too_small_cost_the_probes_alone(tiny) -> None:
+    recipe = tiny("methods={ae: {autoencoder: {steps: 1}}}", "evaluation.probes.side=32")
+    results = Runner(recipe).everything()
+    assert "probes" not in results
+    assert (recipe.folder / "report.html").exists()
 
 
 def test_nothing_is_asked_of_a_run_without_representation(tiny) -> None:
