@@ -174,6 +174,8 @@ def run(
             results = Runner(loaded, progress, resume == "auto").everything()
         if results and not quiet:
             _table(results)
+            if "probes" in results:
+                _probed(results["probes"])
             out.print(escape(str(loaded.folder / "report.html")))
 
 
@@ -266,19 +268,63 @@ def restore(
 @app.command()
 def embed(
     run: RunArgument,
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="files, or folders of pictures")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="file to write, .npz")] = Path("embeddings.npz"),
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", help="folder of pictures, in place of the run's held-back ones")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="folder to write to; RUN/embedding if not given")
+    ] = None,
     method: Annotated[
         str | None, typer.Option("--method", "-m", help="whose r+; the last with one, if not given")
     ] = None,
+    scenes: Annotated[int, typer.Option(min=1, max=20, help="scenes that are drawn")] = 4,
+    copies: Annotated[int, typer.Option(min=1, max=1000, help="degraded copies of each that are drawn")] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="pictures that are probed at the most")] = 64,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="with --data: degrade nothing; only write vectors.npz, a row a picture")
+    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Write what the networks make of pictures: means over the picture of r0, of the pilot and of r+, a row each."""
-    with _errors():
-        from dirlearn.embed import embed_files
-        from dirlearn.run import open_run
+    """Draw latents of held-back scenes by t-SNE, and probe them: what they tell of degradation and of scene.
 
-        count = embed_files(open_run(run), pictures, output, method)
-        out.print(escape(f"{count} pictures: {output}"))
+    Writes tsne.png, points.csv, points.json and vectors.npz. Probes of the run's own pictures also go into its
+    results.json and report.html; those of others into probes.json.
+    """
+    if as_is and data is None:
+        _fail("--as-is takes the pictures of --data", Exit.USAGE)
+    with _errors():
+        from dirlearn.embed import FOLDER, embed_files, look_again, write_probes
+        from dirlearn.run import open_run
+        from dirlearn.settings import Shown
+
+        loaded, place = open_run(run), output or run / FOLDER
+        if as_is and data is not None:
+            count = embed_files(loaded, [data], place / "vectors.npz", method)
+            out.print(escape(f"{count} pictures: {place / 'vectors.npz'}"))
+            return
+        with _progress(quiet) as progress:
+            shown = Shown(scenes=scenes, copies=copies)
+            probes = look_again(loaded, progress, data, place, shown, method, limit)
+        write_probes(run, probes, place, own=data is None)
+        if not quiet:
+            _probed(probes)
+            out.print(escape(str(place)))
+
+
+def _probed(probes: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    names = list(dict.fromkeys(name for own in probes["latents"].values() for name in own.get("r2", {})))
+    table = Table("latent", *(f"R2 {escape(n)}" for n in names), "scene found", "active", box=None, pad_edge=False)
+    for latent, own in probes["latents"].items():
+        shares = [[v for v in own.get("r2", {}).get(n, {}).values() if v is not None] for n in names]
+        table.add_row(
+            escape(latent),
+            *(f"{round(max(found), 2) + 0.0:.2f}" if found else "-" for found in shares),
+            f"{found:.1%}" if (found := own.get("retrieval", {}).get("spatial")) is not None else "-",
+            (f"{own['active']:.0%}" + (" collapsed" if own["collapsed"] else "")) if "active" in own else "-",
+        )
+    out.print(table)
 
 
 @app.command(

@@ -75,7 +75,8 @@ def evaluate_run(
                 shown = [degraded]
                 for method, job in jobs.items():
                     restored = _restored(job, degraded, device)
-                    shown.append(restored)
+                    if job is not None:
+                        shown.append(restored)
                     values[method].append((float(psnr(restored, clean)), ssim(restored, clean)))
                 if number == 0:
                     place = recipe.folder / "samples"
@@ -96,9 +97,8 @@ def evaluate_run(
                         "pictures": len(pairs),
                     }
                 )
-    results = {"rows": rows, "parameters": {n: count_parameters(job) for n, job in jobs.items()}}
-    (recipe.folder / name).write_text(json.dumps(results, indent=1) + "\n")
-    return results
+    found = {"rows": rows, "parameters": {n: count_parameters(job) for n, job in jobs.items()}}
+    return add_results(recipe.folder, found, name)
 
 
 def _shown(x: Tensor, side: int = 320) -> Tensor:
@@ -121,6 +121,14 @@ def _restored(job: Any, degraded: Tensor, device: torch.device) -> Tensor:
         return degraded
     with torch.no_grad():
         return tiled(lambda x: job.pictures(x, x)["restored"], degraded.to(device)).cpu().clamp(0, 1)
+
+
+def add_results(folder: Path, found: Mapping[str, Any], name: str = RESULTS) -> dict[str, Any]:
+    """Put measures beside those that the results hold already, or in their place."""
+    before = read_results(folder, name) if (folder / name).exists() else {}
+    results = {**before, **found}
+    (folder / name).write_text(json.dumps(results, indent=1) + "\n")
+    return results
 
 
 def read_results(folder: Path, name: str = RESULTS) -> dict[str, Any]:

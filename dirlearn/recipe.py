@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from dirlearn.settings import Data, Evaluation, Networks, Refinement, Run, Section, StageOne, Training
+from dirlearn.settings import Data, Evaluation, Networks, Probes, Refinement, Run, Section, StageOne, Training
 from dirlearn.views import Views, load_views
 from isp_sim import located_yaml, registry
 from isp_sim.parameters import ParameterFaults, Parameters
@@ -209,6 +209,7 @@ class _Parser:
                     degradations[name] = found
             for name, pictures in evaluation.sets.items():
                 self.parts(pictures, "dirlearn.datasets", ("evaluation", "sets", name))
+            self.probes(evaluation)
         if self.faults or not (views and about and networks and stage1 and evaluation and run):
             raise RecipeError(self.faults)
         resolved = {
@@ -223,12 +224,25 @@ class _Parser:
                 **_resolved(evaluation),
                 "sets": {name: _explicit(node, "dirlearn.datasets") for name, node in evaluation.sets.items()},
                 "degradations": {n: self.inlined[("evaluation", "degradations", n)] for n in evaluation.degradations},
+                "probes": _resolved_probes(evaluation.probes),
             },
             "run": _resolved(run),
         }
         return Recipe(
             self.document.name, seed, views, about, networks, stage1, methods, evaluation, degradations, run, resolved
         )
+
+    def probes(self, evaluation: Evaluation) -> None:
+        asked, path = evaluation.probes, ("evaluation", "probes")
+        if asked is None:
+            return
+        if asked.pictures is not None:
+            self.parts(asked.pictures, "dirlearn.datasets", (*path, "pictures"))
+        if asked.degradation not in (known := (SEEN, *evaluation.degradations)):
+            self.fault(
+                (*path, "degradation"),
+                f"unknown degradation {asked.degradation!r}: {_nearest(asked.degradation, known)}",
+            )
 
     inlined: dict[Path_, dict[str, Any]]
 
@@ -398,9 +412,11 @@ def _known(model: type[BaseModel], where: Path_) -> list[str]:
     """The keys that may stand at a place."""
     for step in where:
         annotation = next((f.annotation for n, f in model.model_fields.items() if step in (n, f.alias)), None)
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        kinds = (annotation, *get_args(annotation))  # a section, or a section that may be null
+        found = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if found is None:
             return []
-        model = annotation
+        model = found
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -420,6 +436,13 @@ def _resolved(section: Section) -> dict[str, Any]:
         elif name in GROUPS and value is not None:
             found[key] = _explicit(value, GROUPS[name])
     return found
+
+
+def _resolved_probes(probes: Probes | None) -> dict[str, Any] | None:
+    if probes is None:
+        return None
+    pictures = None if probes.pictures is None else _explicit(probes.pictures, "dirlearn.datasets")
+    return {**_resolved(probes), "pictures": pictures}
 
 
 def _explicit(node: Any, group: str) -> Any:

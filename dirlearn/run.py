@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from isp_sim.randomness import generator
 STAGE1 = "stage1"
 METHODS = "methods"
 RECIPE = "recipe.yaml"
+ENVIRONMENT = "environment.json"
 
 
 def start_weights(seed: int, name: str) -> None:
@@ -71,7 +73,8 @@ class Runner:
 
     def everything(self) -> dict[str, Any]:
         """Train, evaluate and report; returns the results."""
-        from dirlearn.evaluate import evaluate_run
+        from dirlearn.embed import look_at_run
+        from dirlearn.evaluate import evaluate_run, read_results
         from dirlearn.report import write_report
 
         self.prepare()
@@ -81,9 +84,14 @@ class Runner:
                 self.method(method, representation)
         if not is_main():
             return {}
-        results = evaluate_run(self.recipe, self.reporter)
+        started = time.monotonic()
+        evaluate_run(self.recipe, self.reporter)
+        measured = time.monotonic()
+        look_at_run(self.recipe, self.reporter)
+        seconds = {"evaluation": measured - started, "probes": time.monotonic() - measured}
+        self._note({"seconds": {name: round(value, 1) for name, value in seconds.items()}})
         write_report(self.folder)
-        return results
+        return read_results(self.folder)
 
     def prepare(self) -> None:
         """Check the data and write down what is going to run."""
@@ -99,7 +107,13 @@ class Runner:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_recipe(self.recipe, self.folder / RECIPE)
         facts = {"versions": checkpoints.versions(), "machine": platform.platform(), "threads": torch.get_num_threads()}
-        (self.folder / "environment.json").write_text(json.dumps(facts, indent=1) + "\n")
+        self._note(facts)
+
+    def _note(self, facts: Mapping[str, Any]) -> None:
+        """Put facts into environment.json."""
+        path = self.folder / ENVIRONMENT
+        before = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**before, **facts}, indent=1) + "\n")
 
     def stage1(self) -> Representation:
         job = stage1_job(self.recipe)

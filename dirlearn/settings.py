@@ -87,6 +87,28 @@ class Run(Section):
     keep: int = Field(2, ge=1, description="checkpoints that are kept")
 
 
+class Shown(Section):
+    """What the picture of the latents shows."""
+
+    scenes: int = Field(5, ge=1, le=20, description="scenes, each from a picture of its own while there are enough")
+    copies: int = Field(40, ge=1, le=1000, description="degraded copies of each scene")
+
+
+class Probes(Section):
+    """What representations of held-back pictures tell of the scene, and of its degradation."""
+
+    pictures: Node | list[Node] | None = Field(
+        None, description="held-back pictures; if not given, those of the test sets and of validation"
+    )
+    degradation: str = Field("seen", description="which of the evaluation's degradations")
+    limit: int = Field(16, ge=1, le=4096, description="pictures at the most")
+    patches: int = Field(6, ge=1, le=64, description="scenes that are cut from each picture at the most")
+    copies: int = Field(10, ge=2, le=1000, description="degraded copies of each scene")
+    side: int | None = Field(None, ge=16, le=4096, description="side of a scene [px]; the training's if not given")
+    shown: Shown = Field(Shown(), description="the picture of the latents")
+    seed: int = Field(1, ge=0, le=1 << 20, description="of the places of the scenes and of their degradations")
+
+
 class Evaluation(Section):
     """What the methods are measured on."""
 
@@ -97,3 +119,4 @@ class Evaluation(Section):
     crop: int | None = Field(None, ge=16, description="measure only the middle of each picture [px]")
     limit: int | None = Field(None, ge=1, description="pictures of each set")
     seed: int = Field(1, ge=0, description="of the degradations")
+    probes: Probes | None = Field(Probes(), description="what is asked of the representations; null for nothing")

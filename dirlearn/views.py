@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,11 @@ from torch import Tensor
 
 from isp_sim import Renderer
 from isp_sim import recipe as simulator
+from isp_sim.deviation import MODES
+from isp_sim.distributions import LogUniform
+from isp_sim.parameters import dotted
+from isp_sim.pipeline import StageStep, Step, Values, walk
+from isp_sim.stage import Degradation
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,49 @@ class Views:
         with torch.no_grad():
             rendered: Tensor = self.renderer(clean, tuple(keys), view)
         return rendered.clamp(0, 1)
+
+    def drawn(self, clean: Tensor, keys: Sequence[str], view: int) -> tuple[Tensor, list[dict[str, Drawn]]]:
+        """A rendering of every picture (B, 3, H, W), and what was drawn for it.
+
+        Returns
+        -------
+        tuple
+            Pictures in [0, 1]; and for each, by dotted names, what the recipe's laws and deviations drew, the branches
+            that its combinators took, and of the camera's state the gains of white balance. Of a law that is even in
+            the logarithm, the logarithm.
+        """
+        with torch.no_grad():
+            rendered, values = self.renderer(clean, tuple(keys), view, return_params=True)
+        steps = list(walk(self.renderer.recipe.pipeline.steps))
+        return rendered.clamp(0, 1), [_drawn(steps, own) for own in values]
+
+
+Drawn = float | str
+"""A number, or one of several choices."""
+
+
+def _drawn(steps: Sequence[Step], values: Values) -> dict[str, Drawn]:
+    found: dict[str, Drawn] = {}
+    for step in steps:
+        own = values.get(step.id)
+        if own is None:  # on a branch that this sample did not take
+            continue
+        if not isinstance(step, StageStep):
+            found |= {f"{step.id}.{name}": str(value) for name, value in own.items() if isinstance(value, int)}
+            continue
+        laws = {dotted(path): law for path, law in step.parameters.laws.items()}
+        for name, value in step.random(own).items():
+            # a camera's matrix and curve are undone with it; what its gains do to noise is not
+            by_recipe = name in laws or name.endswith(tuple(f" {mode}" for mode in MODES))
+            asked = by_recipe or isinstance(step.stage, Degradation) or name.startswith("wb_gains")
+            if asked and isinstance(value, bool | int | float | str):
+                logarithmic = isinstance(laws.get(name), LogUniform)
+                found[f"{step.id}.{name}"] = math.log(float(value)) if logarithmic else _plain(value)
+    return found
+
+
+def _plain(value: bool | float | str) -> Drawn:
+    return str(value) if isinstance(value, bool | str) else float(value)
 
 
 def load_views(node: str | Mapping[str, Any], base: Path) -> tuple[Views, dict[str, Any]]:

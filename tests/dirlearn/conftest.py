@@ -26,6 +26,7 @@ methods:
   aligned: refine
 evaluation:
   sets: {leaves: {dead_leaves: {count: 2, size: 24, leaves: 12, seed: 5}}}
+  probes: {patches: 2, copies: 4, shown: {scenes: 2, copies: 4}}
 run: {path: RUN, device: cpu, log_every: 2, validate_every: 2, checkpoint_every: 2}
 """
 

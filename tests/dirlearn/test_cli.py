@@ -32,7 +32,7 @@ def done(tmp_path_factory) -> Path:
 
 def test_a_run_leaves_everything(done: Path) -> None:
     assert {p.name for p in done.iterdir()} >= {
-        "recipe.yaml", "environment.json", "stage1", "methods", "results.json", "report.html", "samples",
+        "recipe.yaml", "environment.json", "stage1", "methods", "results.json", "report.html", "samples", "embedding",
     }  # fmt: skip
     stage = {p.name for p in (done / "stage1").iterdir()}
     assert stage >= {"checkpoints", "final", "metrics.jsonl", "samples", "tensorboard"}
@@ -59,12 +59,38 @@ def test_restore_writes_pictures_of_the_same_size(done: Path, tmp_path: Path) ->
 def test_embed_writes_a_row_a_picture(done: Path, tmp_path: Path) -> None:
     for i in range(2):
         Image.fromarray(np.full((20, 24, 3), 90 * i, np.uint8)).save(tmp_path / f"{i}.png")
-    result = run("embed", done, tmp_path, "-o", tmp_path / "e.npz")
+    result = run("embed", done, "--as-is", "--data", tmp_path, "-o", tmp_path / "e")
     assert result.exit_code == 0, result.output
-    found = np.load(tmp_path / "e.npz", allow_pickle=False)
+    found = np.load(tmp_path / "e" / "vectors.npz", allow_pickle=False)
     assert found["names"].tolist() == ["0.png", "1.png"]
     assert {found[name].shape for name in ("r0", "pilot", "refined")} == {(2, 4)}
-    assert run("embed", done, tmp_path, "-m", "r0").exit_code == Exit.FAILED
+    assert run("embed", done, "--as-is", "-d", tmp_path, "-m", "r0").exit_code == Exit.FAILED
+    assert run("embed", done, "--as-is").exit_code == Exit.USAGE
+
+
+def test_a_run_is_probed_and_embed_probes_it_again(done: Path) -> None:
+    before = json.loads((done / "results.json").read_text())
+    assert set(before["probes"]["latents"]) == {"picture", "pilot", "r0", "r+", "r*"}
+    assert before["probes"]["copies"] == 4
+    result = run("embed", done, "--scenes", 3, "--copies", 5)
+    assert result.exit_code == 0, result.output
+    assert "gaussian_noise.sigma" in result.output
+    after = json.loads((done / "results.json").read_text())
+    assert after["rows"] == before["rows"]
+    assert after["probes"]["copies"] == 16
+    assert len(json.loads((done / "embedding" / "points.json").read_text())) == 3 * (3 * 5 + 1)
+    assert "gaussian_noise.sigma" in (done / "report.html").read_text()
+
+
+def test_embed_of_other_pictures_leaves_the_run_as_it_is(done: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (20, 36, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    before = {p: p.read_bytes() for p in done.rglob("*") if p.is_file()}
+    result = run("embed", done, "-d", tmp_path, "-o", tmp_path / "e", "--copies", 4)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "e" / "probes.json").read_text())["pictures"] == 3
+    assert {p: p.read_bytes() for p in done.rglob("*") if p.is_file()} == before
 
 
 def test_evaluate_again_gives_the_same(done: Path) -> None:

@@ -62,11 +62,14 @@ def test_every_fault_at_once_with_its_line(tiny_text: str) -> None:
             "batch: four, ema: 0.9, lambda",
             "r.yaml:14: batch: 'four' should be a valid integer",
         ),
-        ("device: cpu", "device: 3", "r.yaml:22: device: 3 should be a valid string"),
+        ("device: cpu", "device: 3", "r.yaml:23: device: 3 should be a valid string"),
         ("views: {", "views: missing.yaml # {", "missing.yaml:1: can't read the recipe"),
         ("aligned: refine", "aligned: {refine: {gama1: 3}}", "r.yaml:19: unknown key 'gama1': did you mean 'gamma1'?"),
         ("estimator: jsd", "estimator: {jsd: {}, x: 1}", "a part is a name"),
         ("degraded: degraded", "degraded: {degraded: {steps: 3}}", "are not trained"),
+        ("probes: {patches: 2", "probes: {copis: 3", "r.yaml:22: unknown key 'copis': did you mean 'copies'?"),
+        ("probes: {patches: 2", "probes: {pictures: imges", "r.yaml:22: evaluation.probes.pictures: unknown"),
+        ("probes: {patches: 2", "probes: {degradation: sen", "unknown degradation 'sen': did you mean 'seen'?"),
     ],
 )
 def test_faults(tiny_text: str, old: str, new: str, said: str) -> None:
