@@ -50,8 +50,9 @@ BIN: Final = 16
 """Intensities that are looked at together [1/255]."""
 ENOUGH: Final = 4000
 """Pixels that a bin of intensities needs to count."""
-FIT_PICTURES, FIT_ROWS = 3, 256
-"""What of a group's even stripes is fitted to: so many pictures, evenly spread, and so many rows of each."""
+FIT_PICTURES, FIT_ROWS, BLOCK = 6, 768, 16
+"""What of a group's even stripes is fitted to: so many pictures at the most, evenly spread, and so many rows of all of
+them together, in whole blocks of a JPEG."""
 
 PHYSICAL = """version: 1
 stages:
@@ -99,9 +100,17 @@ class Pairs:
     clean: Bytes
     noise: NDArray[np.int16]
 
-    def part(self, pictures: int, rows: int) -> Pairs:
-        chosen = np.unique(np.linspace(0, len(self.clean) - 1, pictures).round().astype(int))
-        return Pairs(self.clean[chosen, :rows], self.noise[chosen, :rows])
+    def part(self) -> Pairs:
+        """What is fitted to: of each picture other rows, from the first one's top to the last one's bottom."""
+        number, height = self.clean.shape[:2]
+        chosen = np.unique(np.linspace(0, number - 1, FIT_PICTURES).round().astype(int))
+        rows = min(height, FIT_ROWS // len(chosen)) // BLOCK * BLOCK
+        tops = np.linspace(0, height - rows, len(chosen)).astype(int) // BLOCK * BLOCK
+        clean, noise = (
+            np.stack([x[i, top : top + rows] for i, top in zip(chosen, tops, strict=True)])
+            for x in (self.clean, self.noise)
+        )
+        return Pairs(clean, noise)
 
 
 @dataclass(frozen=True)
@@ -252,7 +261,9 @@ class Physical:
         photos = torch.from_numpy(clean).permute(0, 3, 1, 2).float() / 255
         frame = Frame(photos, Signal(bit_depth=8), keys=tuple(f"{seed} {i}" for i in range(len(clean))))
         noise = {name: torch.tensor(values[name]) for name in ("shot", "read")}
-        noisy, quiet = (self._developed(frame, values, given) for given in (noise, dict.fromkeys(noise, torch.zeros(()))))
+        noisy, quiet = (
+            self._developed(frame, values, given) for given in (noise, dict.fromkeys(noise, torch.zeros(())))
+        )
         return np.asarray(((noisy - quiet) * 255).permute(0, 2, 3, 1).double().numpy())
 
     def _developed(self, frame: Frame, values: Mapping[str, float], noise: Mapping[str, Tensor]) -> Tensor:
@@ -281,16 +292,16 @@ def models(source: Source) -> list[list[Model]]:
                 variants.append(Model(name, compressed, noise, *bounds))
             found.append(variants)
     ranges = {
-        "shot": (1e-3, 1e-6, 0.5),
-        "read": (1e-6, 1e-9, 1e-2),
-        "red": (2.0, 1.0, 4.0),
-        "blue": (1.6, 1.0, 4.0),
-        "toe": (1.0, 0.3, 3.0),
-        "middle": (0.1, 0.005, 0.5),
+        "shot": (8e-4, 1e-6, 0.5),
+        "read": (5e-7, 1e-9, 1e-2),
+        "red": (1.8, 1.0, 4.0),
+        "blue": (1.5, 1.0, 4.0),
+        "toe": (0.75, 0.3, 3.0),
+        "middle": (0.11, 0.005, 0.5),
         "upper": (0.3, 0.01, 0.8),
         "luma space": (0.6, 0.2, 3.0),
         "luma range": (0.2, 0.005, 2.0),
-        "chroma sigma": (1.5, 0.3, 5.0),
+        "chroma sigma": (2.0, 0.3, 5.0),
         "chroma strength": (0.9, 0.02, 1.0),
     }
     bounds = ({name: values[i] for name, values in ranges.items()} for i in range(3))
@@ -314,7 +325,10 @@ def read(source: Source, data: Path) -> dict[str, tuple[Pairs, Pairs]]:
         offset = np.rint(noise.reshape(len(noise), -1, 2, STRIPE, 3)[:, :, 0].mean(axis=(0, 1, 2)))
         groups.setdefault(source.group(path.stem), []).append((clean, noise - offset.astype(np.int16)))
     return {
-        name: tuple(Pairs(*(np.stack(one) for one in zip(*(map(_half(k), pair) for pair in pairs)))) for k in (0, 1))
+        name: tuple(
+            Pairs(*(np.stack(one) for one in zip(*(map(_half(k), pair) for pair in pairs), strict=True)))
+            for k in (0, 1)
+        )
         for name, pairs in groups.items()
     }
 
@@ -330,7 +344,7 @@ def measure(
     source: Source, group: str, fit: Pairs, test: Pairs, steps: int
 ) -> tuple[list[dict[str, Any]], dict[str, Statistics]]:
     """One row for each model of one group, and what the picture shows."""
-    part = fit.part(FIT_PICTURES, FIT_ROWS)
+    part = fit.part()
     known = statistics(part.clean, part.noise)
     real = statistics(test.clean, test.noise)
     rows, shown = [], {"real": real}
@@ -357,10 +371,10 @@ def measure(
                 "lag-1, real": float(real.lag.mean()),
                 "between channels": float(made.channels.mean()),
                 "between channels, real": float(real.channels.mean()),
-                "parameters": values,
+                "parameters": ", ".join(f"{name} {value:.3g}" for name, value in values.items()),
             }
         )
-        print(f"{group}: {rows[-1]['model']}: {found}", {k: round(v, 6) for k, v in values.items()}, flush=True)
+        print(f"{group}: {rows[-1]['model']}: {found}", flush=True)
     return rows, shown
 
 
@@ -374,7 +388,9 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for key in dict.fromkeys((row["set"], row["model"]) for row in rows):
         group = [row for row in rows if (row["set"], row["model"]) == key]
         means = {
-            name: float(np.mean([row[name] for row in group])) for name, value in group[0].items() if isinstance(value, float)
+            name: float(np.mean([row[name] for row in group]))
+            for name, value in group[0].items()
+            if isinstance(value, float)
         }
         found.append({"set": key[0], "model": key[1], "groups": len(group), **means})
     return found
@@ -413,7 +429,7 @@ def draw(shown: Mapping[str, Mapping[str, Statistics]], path: Path) -> None:
 
 def main() -> int:
     parser = arguments(__doc__ or "")
-    parser.add_argument("--steps", type=int, default=220, help="of the search for each model's parameters")
+    parser.add_argument("--steps", type=int, default=140, help="of the search for each model's parameters")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "pictures" / "noise_realism.png")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
