@@ -439,7 +439,7 @@ def main() -> int:
         for group, (fit, test) in groups.items():
             found, statistics_of = measure(source, group, fit, test, options.steps)
             rows += found
-            if group == list(groups)[0]:
+            if group == next(iter(groups)):
                 shown[group] = statistics_of
     if not rows:
         raise SystemExit(f"no pairs below {options.data}: {' and '.join(s.pattern for s in SOURCES)} were looked for")

@@ -20,9 +20,10 @@ class FullWell(SensorTerm):
     """Limits the signal to `capacity` electrons, so `capacity` * K DN above black. Leaves the map ``clipped``,
     (B, 1, H, W): the pixels that it, or an earlier clip, has changed in any channel.
 
-    In mode ``exact`` the gradient is 1 below and 0 where it clips. In mode ``soft`` the well fills smoothly, as those of
-    real sensors do before they are full: the gradient is positive everywhere, and a signal that just fills the well
-    falls short of it by `softness` * log 2 of the capacity. What the ADC can't write is cut off by `clip` or `quantise`.
+    In mode ``exact`` the gradient is 1 below and 0 where it clips. In mode ``soft`` the well fills smoothly, as those
+    of real sensors do before they are full: the gradient is positive everywhere, and a signal that just fills the well
+    falls short of it by `softness` * log 2 of the capacity. What the ADC can't write is cut off by `clip` or
+    `quantise`.
     """
 
     soft_gap = 0.0  # the default well holds more than a picture in [0, 1] of a 12-bit sensor has
