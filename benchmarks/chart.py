@@ -2,12 +2,13 @@
 
 python benchmarks/chart.py --data DIR --json FILE
 
-The chart is a ColorChecker of 24 patches in ``raw/tinydng_colorchart.dng`` below DIR. Both developments are linear: black
-level, white balance, bilinear demosaicing, matrix to linear sRGB. White is that of the file as shot, or the mean of the
-chart's third grey patch, for both alike. A patch is the mean over 45x45 pixels in its middle. Of each development, what
-cast is left is adapted away by Bradford's method, so that the third grey patch has the chromaticity that it is published
-with, under D50; and all patches are scaled by one factor, so that the four middle greys have the published luminance in
-the mean. Values below 0 and above 1 stay. Differences from the published colours are by CIEDE2000.
+The chart is a ColorChecker of 24 patches in ``raw/tinydng_colorchart.dng`` below DIR. Both developments are linear:
+black level, white balance, bilinear demosaicing, matrix to linear sRGB. White is that of the file as shot, or the mean
+of the chart's patch "neutral 6.5", for both alike. A patch is the mean over 45x45 pixels in its middle. Of each
+development, what cast is left is adapted away by Bradford's method, so that "neutral 6.5" has the chromaticity that it
+is published with, under D50; and all patches are scaled by one factor, so that the four greys have the published
+luminance in the mean. Values below 0 and above 1 stay, but for LibRaw, which clips them. Differences from the published
+colours are by CIEDE2000.
 """
 
 from __future__ import annotations

@@ -123,9 +123,9 @@ def main() -> None:
         section(
             "Colours of a chart",
             "chart",
-            "A ColorChecker in a RAW file, developed linearly with the same white balance: as shot, or by a grey patch. "
-            "CIEDE2000 between patch means and the published colours, under D50; the cast that is left is adapted away "
-            "and exposure scaled alike for all. `camera_matrix` goes by the matrices of the DNG, adapted to the light "
+            "A ColorChecker in a RAW file, developed linearly with the same white balance: as shot, or by a grey "
+            "patch. CIEDE2000 between patch means and the published colours, under D50; the cast that is left is "
+            "adapted away and exposure scaled alike for all. `camera_matrix` goes by the matrices of the DNG, adapted to the light "
             "that the gains say; `colour_matrix` by LibRaw's.",
         ),
         section(
@@ -134,9 +134,9 @@ def main() -> None:
             "Real noise is a photo less the mean of many of the same scene, in 8-bit sRGB: CC15 (Nikon D800) and PolyU "
             "(three Canon cameras). `physical` is the photo taken back to RAW, mosaic, shot and read noise, developed "
             "again with luma and chroma smoothed as cameras do; `gaussian` and `poisson` (as Real-ESRGAN adds it) are "
-            "added to the finished picture. Every model is fitted to half of the pixels of each group of pictures of one "
-            "camera and exposure, in stripes, by the same search, and measured on the other half. KL is from the real "
-            "distribution to the model's [nat], over all pixels and in the mean over intensities; NLF is the variance "
+            "added to the finished picture. Every model is fitted to half of the pixels of each group of pictures of "
+            "one camera and exposure, in stripes, by the same search, and measured on the other half. KL is from the "
+            "real distribution to the model's [nat], over all pixels and in the mean over intensities; NLF is the variance "
             "against intensity; lag 1 is the correlation of neighbouring pixels. Means over groups.",
             lambda rows: [row for row in rows if "group" not in row],
         ),
