@@ -125,8 +125,8 @@ def main() -> None:
             "chart",
             "A ColorChecker in a RAW file, developed linearly with the same white balance: as shot, or by a grey "
             "patch. CIEDE2000 between patch means and the published colours, under D50; the cast that is left is "
-            "adapted away and exposure scaled alike for all. `camera_matrix` goes by the matrices of the DNG, adapted to the light "
-            "that the gains say; `colour_matrix` by LibRaw's.",
+            "adapted away and exposure scaled alike for all. `camera_matrix` goes by the matrices of the DNG, adapted "
+            "to the light that the gains say; `colour_matrix` by LibRaw's.",
         ),
         section(
             "Noise beside real noise",
@@ -136,8 +136,8 @@ def main() -> None:
             "again with luma and chroma smoothed as cameras do; `gaussian` and `poisson` (as Real-ESRGAN adds it) are "
             "added to the finished picture. Every model is fitted to half of the pixels of each group of pictures of "
             "one camera and exposure, in stripes, by the same search, and measured on the other half. KL is from the "
-            "real distribution to the model's [nat], over all pixels and in the mean over intensities; NLF is the variance "
-            "against intensity; lag 1 is the correlation of neighbouring pixels. Means over groups.",
+            "real distribution to the model's [nat], over all pixels and in the mean over intensities; NLF is the "
+            "variance against intensity; lag 1 is the correlation of neighbouring pixels. Means over groups.",
             lambda rows: [row for row in rows if "group" not in row],
         ),
         "Of each group, the physical model, and the least that another one reaches:",

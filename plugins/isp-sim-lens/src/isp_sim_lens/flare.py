@@ -54,7 +54,7 @@ class Flare(Degradation):
             description="standard deviation of the veil [diagonal]",
             json_schema_extra={"differentiable": False},
         )
-        ghost: float = Field(0.005, ge=0, le=0.5, description="light in all ghosts together [fraction]")
+        ghost: float = Field(0.005, ge=0, le=0.5, description="light in all ghosts of a lamp in the middle [fraction]")
         ghosts: Annotated[int, Structural] = Field(3, ge=1, le=12, examples=[1, 4], description="how many ghosts [1]")
         defocus: float = Field(
             0.015,
@@ -115,7 +115,7 @@ def _humped(x: Tensor, sigma: float) -> Tensor:
 def _ghosts(x: Tensor, draws: NDArray[np.float64]) -> Tensor:
     """The mean of images of x (1, 3, h, w), each by five numbers from 0 to 1: its size, its side, its tint.
 
-    An image that is m times as large is as many times darker squared.Three of four are upside down.
+    An image that is m times as large is as many times darker squared. Three of four are upside down.
     """
     scale = SMALLEST * (LARGEST / SMALLEST) ** draws[:, 0] * np.where(draws[:, 1] < UPSIDE_DOWN, -1, 1)
     colour = (1 - TINT * (draws[:, 2:].max(axis=1, keepdims=True) - draws[:, 2:])) / (scale**2 * len(draws))[:, None]
