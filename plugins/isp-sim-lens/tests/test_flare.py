@@ -1,6 +1,7 @@
 """The laws of flare: where the light goes, and that none is made."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,3 +115,7 @@ def test_the_map_is_what_was_added() -> None:
     frame = run(pixels, glare=0.2, ghost=0.1)
     added = (frame.pixels - 0.7 * pixels).mean(1, keepdim=True)
     np.testing.assert_allclose(frame.maps["flare"], added, atol=1e-14)
+
+
+def test_the_recipe_is_valid() -> None:
+    assert recipe.read(Path(__file__).parents[1] / "recipes" / "against_the_light.yaml").warnings == ()
