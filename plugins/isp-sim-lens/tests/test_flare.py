@@ -73,7 +73,7 @@ def test_the_veil_has_the_width_that_is_asked_for() -> None:
 def test_a_light_that_is_off_the_middle_has_ghosts_on_a_line_through_it() -> None:
     pixels = torch.zeros(1, 3, 101, 101, dtype=torch.float64)
     pixels[..., 50 - 12, 50 - 24] = 1
-    ghosts = flared(pixels, glare=0, ghost=0.5, ghosts=4, defocus=0.005) - 0.5 * pixels
+    ghosts = flared(pixels, glare=0, ghost=0.5, ghosts=4, defocus=0.01) - 0.5 * pixels
     light = ghosts.sum(1)[0].numpy()
     assert 0 < light.sum() <= 1.6
     rows, columns = (np.arange(101) - 50.0 for _ in range(2))
@@ -106,7 +106,7 @@ def test_cells_are_near_to_single_pixels(size: tuple[int, int], monkeypatch: pyt
     coarse = flared(pixels, glare=0.3, ghost=0.1)
     monkeypatch.setattr(flare, "CELLS", 10_000)
     fine = flared(pixels, glare=0.3, ghost=0.1)
-    assert (coarse - fine).abs().max() < 0.02
+    assert (coarse - fine).abs().max() < 0.03
     assert (coarse - fine).abs().mean() < 5e-4
 
 

@@ -15,7 +15,7 @@ from isp_sim import Degradation, Frame, Result, Signal
 from isp_sim.filters import run_sums, sampled
 from isp_sim.parameters import StageParams, Structural
 
-CELLS: Final = 200
+CELLS: Final = 150
 """Along the diagonal of a picture. What flares is far wider than a cell."""
 BOXES: Final = 3
 """Means, one after the other, that make a smooth hump of a box."""
@@ -34,7 +34,7 @@ class Flare(Degradation):
     (1 - glare - ghost) x + glare W(x) + ghost G(x). W, the veiling glare, is the mean over a wide hump, in which light
     that would leave the picture comes back, so that as much comes in from around it. G is the mean of `ghosts` images,
     each of a size and a tint of its own, drawn anew for every picture; lights have weaker ones towards the edge, and
-    none beyond. Both are computed on cells of 1/200 of the diagonal. Leaves the map ``flare``, (B, 1, H, W): the light
+    none beyond. Both are computed on cells of 1/150 of the diagonal. Leaves the map ``flare``, (B, 1, H, W): the light
     added, the mean of R, G and B.
     """
 
@@ -58,7 +58,7 @@ class Flare(Degradation):
         ghosts: Annotated[int, Structural] = Field(3, ge=1, le=12, examples=[1, 4], description="how many ghosts [1]")
         defocus: float = Field(
             0.015,
-            ge=0.005,
+            ge=0.01,
             le=0.2,
             description="standard deviation of a ghost's blur [diagonal]",
             json_schema_extra={"differentiable": False},
