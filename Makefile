@@ -60,10 +60,12 @@ bench: .venv/.dev-stamp
 	$(BIN)/python benchmarks/libraw_parity.py --data $(ISP_SIM_DATA) --json benchmarks/results/libraw_parity.json
 	$(BIN)/python benchmarks/round_trip.py --data $(ISP_SIM_DATA) --json benchmarks/results/round_trip.json
 	$(BIN)/python benchmarks/jpeg.py --data $(ISP_SIM_DATA) --json benchmarks/results/jpeg.json
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench,learn]'
 	$(BIN)/python benchmarks/demosaic.py --data $(ISP_SIM_DATA) --json benchmarks/results/demosaic.json
 	$(BIN)/python benchmarks/speed.py --data $(ISP_SIM_DATA) --json benchmarks/results/speed.json
 	$(BIN)/python benchmarks/startup.py --json benchmarks/results/startup.json
+	$(BIN)/python benchmarks/chart.py --data $(ISP_SIM_DATA) --json benchmarks/results/chart.json
+	$(BIN)/python benchmarks/noise_realism.py --data $(ISP_SIM_DATA) --json benchmarks/results/noise_realism.json
 	$(BIN)/python benchmarks/tables.py
 
 clean:

@@ -18,7 +18,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("isp-sim", "torch", "numpy", "scipy", "pillow", "imagecodecs", "rawpy", "scikit-image")
-PEERS = ("colour-demosaicing", "opencv-python-headless", "kornia")
+PEERS = ("colour-demosaicing", "opencv-python-headless", "kornia", "colour-science")
 
 
 @dataclass(frozen=True)

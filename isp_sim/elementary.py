@@ -127,6 +127,20 @@ def soft_clamp(x: Tensor, low: float | Tensor, high: float | Tensor, softness: f
     return low + softness * (_softplus((x - low) / softness) - _softplus((x - high) / softness))
 
 
+def soft_ceiling(x: Tensor, high: float | Tensor, softness: float | Tensor) -> Tensor:
+    """A smooth ``clamp(max=high)``: the integral of a logistic step down at `high`.
+
+    Domain: all numbers; range: below `high`. What lies far below stays as it is. The slope is positive everywhere,
+    though it underflows far above. At the limit, the distance from it is softness * log 2.
+
+    Examples
+    --------
+    >>> [round(value, 3) for value in soft_ceiling(torch.tensor([-9.0, 0.5, 1.0, 9.0]), 1.0, 0.1).tolist()]
+    [-9.0, 0.499, 0.931, 1.0]
+    """
+    return x - softness * _softplus((x - high) / softness)
+
+
 def _softplus(z: Tensor) -> Tensor:
     """log(1 + exp z). Maxima and minima, because at a tie their gradient is the mean of both sides."""
     zero = torch.zeros((), dtype=z.dtype, device=z.device)

@@ -27,6 +27,7 @@ STAGE_GROUPS: Final = ("isp_sim.stages", "isp_sim.degradations")
 OPTIONAL: Final[Mapping[str, str]] = {
     "vignetting": "isp-sim-lens",
     "lateral_chromatic_aberration": "isp-sim-lens",
+    "flare": "isp-sim-lens",
     "haze": "isp-sim-haze",
 }
 """Known plugins that are installed separately: name to distribution."""

@@ -26,7 +26,7 @@ def random(*size: int) -> torch.Tensor:
     return torch.rand(*size, generator=torch.Generator().manual_seed(size[-1]))
 
 
-@pytest.mark.parametrize("name", ["vignetting", "lateral_chromatic_aberration"])
+@pytest.mark.parametrize("name", ["vignetting", "lateral_chromatic_aberration", "flare"])
 def test_it_conforms(name: str) -> None:
     assert_conforms(name)
 
