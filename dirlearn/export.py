@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,7 @@ from dirlearn.views import Views
 Format = Literal["torch", "onnx"]
 FILES: Final[Mapping[Format, str]] = {"torch": "restore.pt2", "onnx": "restore.onnx"}
 ABOUT: Final = "export.json"
+ONNX: Final = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "degraded", "restored"
 AXES: Final = ("batch", 3, "height", "width")
 TOLERANCE: Final = 1e-4
@@ -118,7 +120,7 @@ def export_method(
     job = load_method(recipe, name)
     if job is None:
         raise TrainingFault(f"{name} has no networks to export; there are {', '.join(_trained(recipe))}")
-    missing = [package for package in ("onnx", "onnxscript", "onnxruntime") if find_spec(package) is None]
+    missing = [package for package in ONNX if find_spec(package) is None]
     if "onnx" in formats and missing:
         raise TrainingFault(f"ONNX needs {', '.join(missing)}: pip install 'isp-sim[export]', or take --format torch")
     graph = Restoring(job)
@@ -142,7 +144,7 @@ def export_method(
         facts = {**about, "tolerance": tolerance, "files": files, "differences": [asdict(d) for d in differences]}
         (draft / ABOUT).write_text(json.dumps(facts, indent=1) + "\n")
         for made in (*files, ABOUT):
-            os.replace(draft / made, place / made)
+            (draft / made).replace(place / made)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return place, differences
@@ -161,14 +163,14 @@ def write(
     pictures = list(photos(graph.smallest, views, size))
     with torch.no_grad():
         wanted = [graph(x) for x in pictures]
-        program = _traced(graph, size)
+        traced = _traced(graph, size)
         for kind in formats:
             path = folder / FILES[kind]
             if kind == "torch":
-                torch.export.save(program, path, extra_files={ABOUT: json.dumps(about)})
+                torch.export.save(traced, path, extra_files={ABOUT: json.dumps(about)})
                 run = load_torch(path)
             else:
-                _write_onnx(graph, program, path, about, size)
+                _write_onnx(graph, traced, path, about, size)
                 run = load_onnx(path)
             for x, y in zip(pictures, wanted, strict=True):
                 gap = (run(x) - y).abs()
@@ -217,24 +219,26 @@ def _traced(graph: Restoring, size: tuple[int, int] | None) -> torch.export.Expo
     if size is None:
         dims |= {axis: torch.export.Dim(str(AXES[axis]), min=graph.smallest) for axis in (2, 3)}
     try:
-        return _program(graph, (x,), ({**dims},))
+        return program(graph, (x,), ({**dims},))
     except Exception as error:
         raise TrainingFault(_blame(graph, x, size, onnx=False, error=error)) from error
 
 
-def _program(module: nn.Module, inputs: tuple[Tensor, ...], dims: tuple[Any, ...]) -> torch.export.ExportedProgram:
-    return torch.export.export(
-        module,
-        inputs,
-        dynamic_shapes=dims if len(dims) == 1 else (dims,),
-        # what can't be proved of open sizes, the file checks when it is run
-        prefer_deferred_runtime_asserts_over_guards=True,
-    )
+def program(module: nn.Module, inputs: tuple[Tensor, ...], dims: tuple[Any, ...]) -> torch.export.ExportedProgram:
+    """The graph of a module, traced with example inputs; `dims` says of each which axes are open."""
+    with _calm():
+        return torch.export.export(
+            module,
+            inputs,
+            dynamic_shapes=dims if len(dims) == 1 else (dims,),
+            # what can't be proved of open sizes, the file checks when it is run
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
 
 
 def _write_onnx(
     graph: Restoring,
-    program: torch.export.ExportedProgram,
+    traced: torch.export.ExportedProgram,
     path: Path,
     about: Mapping[str, Any],
     size: tuple[int, int] | None,
@@ -242,7 +246,7 @@ def _write_onnx(
     import onnx
 
     try:
-        model = _onnx(program)
+        model = onnx_model(traced)
     except Exception as error:
         raise TrainingFault(_blame(graph, torch.rand(2, 3, 64, 64), size, onnx=True, error=error)) from error
     for value in (*model.graph.input, *model.graph.output):
@@ -256,11 +260,27 @@ def _write_onnx(
     onnx.save(model, str(path))
 
 
-def _onnx(program: torch.export.ExportedProgram) -> Any:
-    made = torch.onnx.export(program, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
+def onnx_model(traced: torch.export.ExportedProgram) -> Any:
+    """A graph as `onnx.ModelProto`."""
+    with _calm():
+        made = torch.onnx.export(traced, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
     if made is None:
         raise TrainingFault("torch.onnx gave nothing")
     return made.model_proto
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Without what torch says of itself: its own deprecations, and packages that are not needed here."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _text(value: Any) -> str:
@@ -290,9 +310,9 @@ def _blame(graph: Restoring, x: Tensor, size: tuple[int, int] | None, onnx: bool
             dims = tuple(
                 {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC} if i.ndim == 4 else None for i in inputs
             )
-            program = _program(alone, inputs, (dims if size is None else (None,) * len(inputs),))
+            traced = program(alone, inputs, (dims if size is None else (None,) * len(inputs),))
             if onnx:
-                _onnx(program)
+                onnx_model(traced)
         except Exception as cause:  # noqa: BLE001  # whatever a part from outside does wrong
             kind = type(alone.part)
             return f"{name} ({kind.__module__}.{kind.__qualname__}) can't be exported {said}{advice}: {_first(cause)}"
@@ -315,8 +335,6 @@ def _calls(graph: Restoring, x: Tensor) -> list[tuple[str, _Alone, tuple[Tensor,
         finally:
             handle.remove()
 
-    from contextlib import ExitStack
-
     with ExitStack() as stack, torch.no_grad():
         for name, part in graph.parts():
             stack.enter_context(watched(name, part))
@@ -336,7 +354,7 @@ def _described(graph: Restoring, size: tuple[int, int] | None) -> dict[str, Any]
         "format": 1,
         "input": {"name": INPUT, **pictures},
         "output": {"name": OUTPUT, **pictures, "clipped": True},
-        "stride": graph.multiple,
+        "stride": max((int(getattr(part, "stride", 1)) for _, part in graph.parts()), default=1),
         "smallest_side": graph.smallest if size is None else None,
     }
 
@@ -352,7 +370,7 @@ def _origin(recipe: Recipe, name: str, kind: str, folder: str, staged: bool) -> 
         "kind": kind,
         "recipe_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
         "weights_sha256": [json.loads((place / FINAL / checkpoints.ABOUT).read_bytes())["sha256"] for place in places],
-        "versions": checkpoints.versions(),
+        "versions": checkpoints.versions(ONNX),
     }
 
 
