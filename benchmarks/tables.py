@@ -1,4 +1,7 @@
-"""Write docs/accuracy.md, docs/speed.md, docs/results.md from committed results: ``python benchmarks/tables.py``."""
+"""Write docs/accuracy.md, speed.md, results.md and the region of information.md from the committed results.
+
+python benchmarks/tables.py
+"""
 
 from __future__ import annotations
 
@@ -98,6 +101,31 @@ def by_group(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def stairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each estimator: mean and standard deviation at each level, beside the truth in its unit."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        name = row["estimator"]
+        level = f"{row['information']:g} nats"
+        if row["unit"] != "nats":
+            found.setdefault(f"{name}*", {"estimator": f"`{name}`, the truth"})[level] = f"{row['truth']:.3f}"
+        digits = 2 if row["unit"] == "nats" else 3
+        said = f"{row['mean']:.{digits}f} +- {row['variance'] ** 0.5:.{digits}f}"
+        found.setdefault(name, {"estimator": f"`{name}`"})[level] = said
+    return list(found.values())
+
+
+def region(path: Path, name: str, content: str) -> None:
+    """Replace what stands between the marks of a region of a page."""
+    begin, end = f"<!-- {name}: written by benchmarks/tables.py -->", f"<!-- end of {name} -->"
+    page = path.read_text()
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"{path} needs the marks {begin} and {end}, once each")
+    head, rest = page.split(begin)
+    _, tail = rest.split(end)
+    path.write_text(f"{head}{begin}\n\n{content}\n\n{end}{tail}")
+
+
 def main() -> None:
     accuracy = [
         "# Accuracy",
@@ -194,6 +222,14 @@ def main() -> None:
     (DOCS / "accuracy.md").write_text("\n\n".join(accuracy) + "\n")
     (DOCS / "speed.md").write_text("\n\n".join(speed) + "\n")
     (DOCS / "results.md").write_text("\n\n".join(results) + "\n")
+    bench = read("mi_bench")
+    first = next(row for row in bench["rows"] if row["steps"])
+    how = (
+        f"{first['steps']} steps a level, batches of {first['batch']}, seed {first['seed']}, critic `{first['critic']}`"
+    )
+    how += ", 20 pairs of Gaussians; mean and standard deviation over the last 500 batches of a level."
+    parts = [f"`python benchmarks/mi_bench.py`: {how}", table(stairs(bench["rows"])), table(bench["targets"])]
+    region(DOCS / "information.md", "mi_bench", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -327,6 +327,44 @@ def _probed(probes: dict[str, Any]) -> None:
     out.print(table)
 
 
+@app.command()
+def export(
+    run: RunArgument,
+    method: Annotated[
+        str | None, typer.Option("--method", "-m", help="which method; the last of the recipe if not given")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="torch, onnx or both")] = "both",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="folder to write to; RUN/export/METHOD if not given")
+    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="fix height and width, as in 720x1280 [px]")] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="largest difference that passes, of pictures in [0, 1]")
+    ] = 1e-4,
+) -> None:
+    """Write a method as one graph that needs no dirlearn: .pt2, ONNX. Compared with the networks before it is kept."""
+    sides = size.split("x") if size else []
+    if format not in ("torch", "onnx", "both") or (
+        size and not (len(sides) == 2 and all(s.isdigit() and int(s) for s in sides))
+    ):
+        _fail(f"--format takes torch, onnx or both, --size HxW; found {format!r}, {size!r}", Exit.USAGE)
+    with _errors():
+        from rich.table import Table
+
+        from dirlearn.export import FILES, export_method
+        from dirlearn.run import open_run
+
+        wanted = [kind for kind in FILES if format in (kind, "both")]
+        fixed = (int(sides[0]), int(sides[1])) if sides else None
+        place, differences = export_method(open_run(run), method, output, wanted, fixed, tolerance)
+        table = Table("file", "pictures", "size", "largest difference", "mean", box=None, pad_edge=False)
+        for d in differences:
+            numbers = (str(d.batch), f"{d.height}x{d.width}", f"{d.largest:.2e}", f"{d.mean:.2e}")
+            table.add_row(FILES[d.format], *numbers)
+        out.print(table)
+        out.print(escape(str(place)))
+
+
 @app.command(
     "mi-bench",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},

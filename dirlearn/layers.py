@@ -15,8 +15,37 @@ NORMALISATIONS: Final = "layer, instance, group, batch or none"
 def padded(x: Tensor, stride: int) -> Tensor:
     """The picture, extended at its right and lower edge by its last pixels to a multiple of `stride`."""
     height, width = x.shape[-2:]
+    if torch.compiler.is_exporting():  # sizes are open there: no branch on them, and written so that they divide
+        whole = ((n, torch.arange((n + stride - 1) // stride * stride, device=x.device)) for n in (height, width))
+        rows, columns = (places.clamp(max=n - 1) for n, places in whole)
+        return x.index_select(-2, rows).index_select(-1, columns)
     down, right = -height % stride, -width % stride
     return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+
+
+def cropped(x: Tensor, height: int, width: int) -> Tensor:
+    """The upper left part of a picture, (..., `height`, `width`)."""
+    if torch.compiler.is_exporting():  # a slice would ask whether it is the whole, and an open size has no answer
+        rows, columns = (torch.arange(n, device=x.device) for n in (height, width))
+        return x.index_select(-2, rows).index_select(-1, columns)
+    return x[..., :height, :width]
+
+
+def pooled(x: Tensor, side: int) -> Tensor:
+    """Averages over a grid of `side` x `side` cells, which share pixels where the size is no multiple of `side`."""
+    if not torch.compiler.is_exporting():
+        return F.adaptive_avg_pool2d(x, side)
+    # the same as products of matrices: neither format has it for open sizes
+    rows, columns = (_cells(n, side, x) for n in x.shape[-2:])
+    return rows @ x @ columns.transpose(0, 1)
+
+
+def _cells(size: int, side: int, like: Tensor) -> Tensor:
+    """Weights (side, size) of each pixel in each cell."""
+    cell, pixel = torch.arange(side, device=like.device)[:, None], torch.arange(size, device=like.device)
+    first, end = cell * size // side, ((cell + 1) * size + side - 1) // side
+    inside = ((pixel >= first) & (pixel < end)).to(like.dtype)
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 class ChannelNorm(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dirlearn.alignment.alignment import Cascade, CascadeParams, per_sample_convolution
-from dirlearn.layers import silent
+from dirlearn.layers import pooled, silent
 
 Side = Annotated[int, Field(ge=1, le=9, multiple_of=1)]
 
@@ -39,7 +39,7 @@ class GConv(nn.Module):
         guide = self.read(pilot)
         filtered = []
         for side, make in zip(self.sides, self.kernels, strict=True):
-            kernel = make(F.adaptive_avg_pool2d(guide, side))
+            kernel = make(pooled(guide, side))
             # at first the identity, so that the guidance starts as nothing and grows
             kernel = F.pad(kernel.new_ones(1, 1, 1, 1), (side // 2,) * 4) + kernel
             filtered.append(per_sample_convolution(features, kernel))

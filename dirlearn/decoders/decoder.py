@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dirlearn.component import Component
 from dirlearn.encoders.encoder import Encoder
+from dirlearn.layers import cropped
 
 
 class Decoder(Component):
@@ -22,7 +23,7 @@ class Decoder(Component):
         """Pictures near [-1, 1], `stride` times as large as the representation."""
 
     def forward(self, r: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.body(r)[..., : size[0], : size[1]].float() * 0.5 + 0.5
+        return cropped(self.body(r), *size).float() * 0.5 + 0.5
 
 
 def build_decoder(node: Any, encoder: Encoder) -> Decoder:

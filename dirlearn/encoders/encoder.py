@@ -47,6 +47,11 @@ class Encoder(Component):
     width: int
     head: nn.Module
 
+    @property
+    def multiple(self) -> int:
+        """Pictures are extended to a multiple of this [px]."""
+        return self.stride
+
     @abstractmethod
     def trunk(self, x: Tensor) -> Tensor:
         """Features of pictures in [-1, 1] whose size is a multiple of the stride."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dirlearn.encoders.encoder import Encoder
-from dirlearn.layers import GatedBlock
+from dirlearn.layers import GatedBlock, cropped, padded
 from isp_sim.parameters import StageParams
 
 
@@ -39,20 +39,23 @@ class UNetEncoder(Encoder):
         self.mix = GatedBlock(self.width)
         self.head = self.make_head(self.width)
 
+    @property
+    def multiple(self) -> int:
+        return 2 ** len(self.down)
+
     def trunk(self, x: Tensor) -> Tensor:
         size = (x.shape[-2] // self.stride, x.shape[-1] // self.stride)
-        multiple = 2 ** len(self.down)
-        x = F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode="replicate")
-        grid = (x.shape[-2] // self.stride, x.shape[-1] // self.stride)
+        x = padded(x, self.multiple)
         seen = []
         for level, layer in enumerate(self.down, 1):
             x = layer(x)
             if level < self.params.depth:
                 seen.append(F.avg_pool2d(x, 2 ** (self.params.depth - level)))
             else:
-                seen.append(F.interpolate(x, size=grid) if x.shape[-2:] != grid else x)
+                below = level - self.params.depth
+                seen.append(F.interpolate(x, scale_factor=2.0**below) if below else x)
         features: Tensor = self.mix(self.join(torch.cat(seen, dim=1)))
-        return features[..., : size[0], : size[1]]
+        return cropped(features, *size)
 
     def make_head(self, width: int) -> nn.Module:
         return nn.Conv2d(width, 2 * self.channels, 3, padding=1)

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dirlearn.component import Component
-from dirlearn.layers import GatedBlock, padded, silent
+from dirlearn.layers import GatedBlock, cropped, padded, silent
 from isp_sim.parameters import StageParams
 
 
@@ -41,9 +41,14 @@ class NAFNet(Component):
             self.up.append(nn.Sequential(*(GatedBlock(width) for _ in range(blocks))))
         self.last = silent(nn.Conv2d(width, 3, 3, padding=1))
 
+    @property
+    def multiple(self) -> int:
+        """Pictures are extended to a multiple of this [px]."""
+        return 2 ** len(self.down)
+
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        features, skips = self.first(padded(x, 2 ** len(self.down))), []
+        features, skips = self.first(padded(x, self.multiple)), []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
             features = blocks(features)
             skips.append(features)
@@ -51,5 +56,5 @@ class NAFNet(Component):
         features = self.bottom(features)
         for grow, blocks in zip(self.grow, self.up, strict=True):
             features = blocks(grow(features) + skips.pop())
-        restored: Tensor = x + self.last(features)[..., :height, :width].float()
+        restored: Tensor = x + cropped(self.last(features), height, width).float()
         return restored

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,13 +34,13 @@ class Checkpoint:
     about: dict[str, Any]
 
 
-def versions() -> dict[str, str]:
-    """What a result may depend on."""
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """What a result may depend on: versions of Python and of packages, those in `more` included."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for name in ("isp-sim", "torch", "accelerate", "numpy", "safetensors", "pillow"):
+    for name in ("isp-sim", "torch", "accelerate", "numpy", "safetensors", "pillow", *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -235,8 +235,14 @@ def names() -> list[str]:
 
 def shipped() -> list[str]:
     """The profiles that come with the package."""
+    return list(_shipped_names())
+
+
+@cache
+def _shipped_names() -> tuple[str, ...]:
+    # asked for at every draw of a camera: reading the folder each time took a fifth of a small batch
     folder = resources.files("isp_sim.cameras") / "profiles"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return tuple(sorted(e.name.removesuffix(".yaml") for e in folder.iterdir() if e.name.endswith(".yaml")))
 
 
 def own() -> dict[str, Path]:
