@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from isp_sim.formats.images import Images
 from isp_sim.formats.reader import InputFault, Item, Labels, PathParams, Reading
@@ -92,7 +91,7 @@ class COCO(Images):
 
     def labels(self, item: Item, frame: Frame) -> Labels:
         image = {**item.labels["image"], "height": frame.size[0], "width": frame.size[1]}
-        return Labels({"image": image, "objects": list(_moved(item.labels["objects"], frame))})
+        return Labels({"image": image, "objects": list(_moved(item.labels, frame))})
 
     def documents(self, rows: Callable[[], Iterator[Mapping[str, Any]]]) -> Iterator[tuple[str, Iterator[str]]]:
         name = self._annotations(Path(self.params.path)).name
@@ -195,9 +194,10 @@ def _targets(objects: Sequence[Annotation], size: tuple[int, int]) -> dict[str, 
     return targets
 
 
-def _moved(objects: Sequence[Annotation], frame: Frame) -> Iterator[Annotation]:
+def _moved(labels: Mapping[str, Any], frame: Frame) -> Iterator[Annotation]:
     """The annotations of a processed picture; as they were to the digit, where nothing moved."""
-    boxes, outlines = frame.targets[BOXES], frame.targets[OUTLINES]
+    objects, boxes, outlines = labels["objects"], frame.targets[BOXES], frame.targets[OUTLINES]
+    resized = frame.size != (labels["image"]["height"], labels["image"]["width"])
     assert isinstance(boxes, Boxes)
     assert isinstance(outlines, Points)
     corners, first = [(float(x), float(y)) for x, y in outlines.xy[0].tolist()], 0
@@ -206,25 +206,32 @@ def _moved(objects: Sequence[Annotation], frame: Frame) -> Iterator[Annotation]:
         for polygon in _polygons(one):
             polygons.append(corners[first : first + len(polygon) // 2])
             first += len(polygon) // 2
-        region = frame.targets.get(f"{REGION}{number}")
-        moved = _annotation(one, box, polygons, region.labels[0] if isinstance(region, Masks) else None, frame.size)
-        if moved is not None:
+        target = frame.targets.get(f"{REGION}{number}")
+        runs = runs_of(target.labels[0].cpu().numpy()) if isinstance(target, Masks) else None
+        if not resized and _is_still(one, box, polygons, runs):
+            yield one
+        elif (moved := _cut(one, box, polygons, runs, frame.size)) is not None:
             yield moved
 
 
-def _annotation(
-    one: Annotation, box: Sequence[float], polygons: Sequence[Polygon], region: Tensor | None, size: tuple[int, int]
-) -> Annotation | None:
-    """One object in its new place; None if nothing of it is left."""
+def _is_still(one: Annotation, box: Sequence[float], polygons: Sequence[Polygon], runs: Sequence[int] | None) -> bool:
+    """Whether an object lies where it lay."""
     x, y, width, height = one["bbox"]
-    still = np.allclose(box, [x, y, x + width, y + height], rtol=0, atol=10**-DECIMALS)
+    places = [([x, y, x + width, y + height], box)]
     flat = [[value for corner in polygon for value in corner] for polygon in polygons]
-    still &= all(
-        np.allclose(new, old, rtol=0, atol=10**-DECIMALS) for new, old in zip(flat, _polygons(one), strict=True)
-    )
-    runs = None if region is None else runs_of(region.cpu().numpy())
-    if still and (runs is None or {"counts": runs, "size": list(size)} == _run_lengths(one)):
-        return one
+    places += zip(_polygons(one), flat, strict=True)
+    still = all(np.allclose(new, old, rtol=0, atol=10**-DECIMALS) for old, new in places)
+    return still and (runs is None or list(runs) == (_run_lengths(one) or {}).get("counts"))
+
+
+def _cut(
+    one: Annotation,
+    box: Sequence[float],
+    polygons: Sequence[Polygon],
+    runs: Sequence[int] | None,
+    size: tuple[int, int],
+) -> Annotation | None:
+    """An object in its new place, cut at the picture's edge; None if nothing of it is left."""
     x0, y0, x1, y1 = (min(max(value, 0.0), float(size[i % 2 == 0])) for i, value in enumerate(box))
     moved = dict(one)
     if polygons:
@@ -236,7 +243,7 @@ def _annotation(
         moved["segmentation"] = [[round(v, DECIMALS) for corner in polygon for v in corner] for polygon in cut]
         moved["area"] = round(sum(area(polygon) for polygon in cut), DECIMALS)
     elif runs is not None:
-        moved["segmentation"] = {"counts": runs, "size": list(size)}
+        moved["segmentation"] = {"counts": list(runs), "size": list(size)}
         moved["area"] = int(sum(runs[1::2]))
         if not moved["area"]:
             return None

@@ -48,7 +48,7 @@ class Shard:
         """Append a member; returns where its first byte lies, and their number."""
         info = tarfile.TarInfo(name)
         info.size, info.mtime, info.mode = len(data), MTIME, 0o644
-        self._write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+        self._write(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
         first = self.size
         self._write(data)
         self._write(bytes(-len(data) % tarfile.BLOCKSIZE))
