@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ def estimate(
     folder = output_folder(recipe)
     tasks, _ = plan(recipe, views, limit)
     worker = Worker(recipe, folder, settings)
+    per_shard = recipe.writer.shard_size
     count = min(sample, len(tasks))
     chosen = [tasks[i * len(tasks) // count] for i in range(count)]
     worker.render(chosen[:1])  # the first picture takes longer: it loads what all need
@@ -74,22 +76,30 @@ def estimate(
     for task in chosen:
         (one,) = worker.render([task])
         if isinstance(one, Rendered):
-            size += sum(map(len, (one.files | one.views).values())) + len(line(one.row))
+            row = line(one.row)
+            members = [*one.files.values(), row] if per_shard else []
+            files = [] if per_shard else [*one.files.values()]
+            size += sum(map(len, [*files, *one.views.values(), row])) + sum(map(_in_shard, members))
         else:
             failed.append(one)
             size += len(line(one))
     seconds = time.perf_counter() - start
     share = len(tasks) / count
-    per_shard = recipe.writer.shard_size
+    shards = 0 if per_shard is None else -(-len(tasks) // per_shard)
     return Estimate(
         len(tasks),
-        0 if per_shard is None else -(-len(tasks) // per_shard),
+        shards,
         count,
-        round(size * share),
+        round(size * share) + shards * tarfile.RECORDSIZE // 2,
         seconds * share / min(workers, len(tasks)),
         shutil.disk_usage(_existing(folder)).free,
         tuple(failed),
     )
+
+
+def _in_shard(data: bytes) -> int:
+    """Bytes of a member with its header."""
+    return tarfile.BLOCKSIZE * (1 - -len(data) // tarfile.BLOCKSIZE)
 
 
 def _existing(folder: Path) -> Path:
