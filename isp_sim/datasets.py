@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,9 +92,8 @@ class Rendered(Dataset[Any]):
 
     def row(self, number: int) -> Row:
         """A picture's row of the manifest, without the picture."""
-        file = self._file(MANIFEST)
-        file.seek(int(self._places[number]))
-        return parsed(file.readline())
+        first, size = self._places[number]
+        return parsed(self._window(MANIFEST, int(first), int(size)))
 
     def read(self, number: int) -> Sample:
         """A picture, not transformed."""
@@ -108,14 +108,15 @@ class Rendered(Dataset[Any]):
         try:
             if "shard" not in row:
                 return (self.folder / path).read_bytes()
-            first, size = row["members"][path]
-            file = self._file(row["shard"])
-            file.seek(first)
-            data = file.read(size)
+            return self._window(row["shard"], *row["members"][path])
         except OSError as error:
             raise InputFault(f"can't read {self.folder / path}: {error.strerror}") from None
+
+    def _window(self, name: str, first: int, size: int) -> bytes:
+        """Bytes of the manifest or of a shard. Without moving the file's position, which forked processes share."""
+        data = os.pread(self._file(name).fileno(), size, first)
         if len(data) < size:
-            raise InputFault(f"{self.folder / row['shard']} ends within {path}")
+            raise InputFault(f"{self.folder / name} ends before byte {first + size}: it was cut off")
         return data
 
     def _file(self, name: str) -> BinaryIO:
@@ -135,14 +136,14 @@ _SHARDS_OPEN = 64
 
 
 def _places(path: Path) -> NDArray[np.int64]:
-    """Where the rows of pictures begin that did not fail."""
+    """First byte and size of the rows of pictures that did not fail, (N, 2)."""
     found, place = [], 0
     with path.open("rb") as file:
         for line in file:
             if _OK in line and line.endswith(b"\n"):
-                found.append(place)
+                found.append((place, len(line)))
             place += len(line)
-    return np.array(found, dtype=np.int64)
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 def _kind(path: str, stem: str, in_shard: bool) -> str | None:

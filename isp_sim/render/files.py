@@ -32,6 +32,8 @@ class MakeFiles(Make):
                 else:
                     failed.append(one)
                 rows.append(one.row if isinstance(one, Rendered) else one)
+        if not rows:
+            return None
         return Receipt(len(rows) - len(failed), tuple(failed), notes, tuple(rows))
 
 
