@@ -74,8 +74,9 @@ def render(
             raise OutputFault(f"output {folder} is a file; give a folder with --output")
         folder.mkdir(parents=True, exist_ok=True)
         with lock.held(folder), stop.on_signals() as asked:
-            open_folder(folder, identity, about, resolved_text(recipe), overwrite=overwrite)
+            open_folder(folder, identity, resolved_text(recipe), overwrite=overwrite)
             output = output_of(recipe, folder, tasks, known)
+            write_run(folder, identity, about)
             try:
                 setup = Setup(recipe, folder, settings, output.make)
                 summary = _run(_engine(engine, workers), setup, output, asked, progress)

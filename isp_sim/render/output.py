@@ -105,15 +105,13 @@ class Output(ABC):
         """Let go of what is open, finished or not."""
 
 
-def open_folder(folder: Path, identity: Identity, about: dict[str, Any], recipe_text: str, *, overwrite: bool) -> None:
+def open_folder(folder: Path, identity: Identity, recipe_text: str, *, overwrite: bool) -> None:
     """Make a locked folder ready, or take up a run that stopped there.
 
     Parameters
     ----------
     identity
         Of this run.
-    about
-        What else ``run.json`` says.
     recipe_text
         The resolved recipe, written beside the pictures.
     overwrite
@@ -130,11 +128,13 @@ def open_folder(folder: Path, identity: Identity, about: dict[str, Any], recipe_
         if not overwrite:
             raise OutputFault(f"output {folder} {reason}: give another --output, or --overwrite")
         clear(folder)
-    write_run(folder, identity, about)
+    if not (folder / RUN).is_file():  # the first of its files, by which whatever follows is known again
+        write_run(folder, identity, {})
     write_atomically(folder / RECIPE, recipe_text.encode())
 
 
 def write_run(folder: Path, identity: Identity, about: dict[str, Any]) -> None:
+    """Say whose run it is, and what else there is to say of it."""
     run = {"recipe": identity.recipe, "seed": identity.seed, **about}
     write_atomically(folder / RUN, (json.dumps(run, indent=2) + "\n").encode())
 
