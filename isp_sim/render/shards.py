@@ -228,11 +228,13 @@ class ShardsOutput(Output):
         return self.tasks[number * self._size : (number + 1) * self._size]
 
     def _refuse_others(self) -> None:
-        """Refuse to mix with shards of other pictures. One that holds the first of its pictures was cut by a limit."""
+        """Refuse to mix with shards of other pictures, and remove what a run that was killed left without an index. A
+        shard that holds only the first of its pictures was cut by a limit."""
         for path in shards_in(self.folder):
             number = int(path.stem.partition("-")[2])
             index = read_index(self.folder, shard_name(number))
             if index is None:
+                path.unlink()
                 continue
             own = self._tasks(number)
             if not _fits(index, own[: len(index.samples)]) or not own:

@@ -49,7 +49,7 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
     total = run.get("finished", {}).get("pictures", 0)
     pictures = failed = files = 0
     seen: set[Name] = set()
-    shards: dict[str, str | None] = {}
+    shards: set[str] = set()
     if (folder / MANIFEST).is_file():
         for number, row in enumerate(rows(folder / MANIFEST), 1):
             where = f"row {number} ({row['key']}, view {row['view']})"
@@ -63,25 +63,25 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
             pictures, files = pictures + 1, files + len(row["files"])
             if row.get("recipe") != run["recipe"] or row.get("seed") != run["seed"]:
                 faults.append(f"{where}: rendered by another recipe or seed than the others")
-            if "shard" in row and (reason := shards.setdefault(row["shard"], None)) is None:
-                reason = shards[row["shard"]] = _shard_fault(folder, row["shard"])
-                if reason:
-                    faults.append(reason)
+            if "shard" in row and row["shard"] not in shards:
+                shards.add(row["shard"])
+                faults += _shard_faults(folder, row["shard"])
             faults += [f"{where}: {reason}" for reason in _file_faults(folder, row)]
     if "finished" in run and pictures + failed < total:
         faults.append(f"{MANIFEST} has {pictures + failed} rows of {total} pictures")
     return Verdict(pictures, failed, files, tuple(faults))
 
 
-def _shard_fault(folder: Path, shard: str) -> str:
-    """What is wrong with a shard; empty if nothing is."""
+def _shard_faults(folder: Path, shard: str) -> Iterator[str]:
     index = read_index(folder, shard)
     if index is None:
-        return f"{shard}: its index is missing or damaged"
+        yield f"{shard}: its index is missing or damaged"
+        return
     try:
-        return "" if sha256_of(folder / shard) == index.sha256 else f"{shard}: other bytes than its index says"
+        if sha256_of(folder / shard) != index.sha256:
+            yield f"{shard}: other bytes than its index says"
     except OSError as error:
-        return f"{shard}: {error.strerror}"
+        yield f"{shard}: {error.strerror}"
 
 
 def _file_faults(folder: Path, row: Row) -> Iterator[str]:

@@ -97,6 +97,7 @@ def test_a_run_goes_on_with_the_shards_that_are_not_whole(pictures: Path, tmp_pa
     (tmp_path / "out" / "shard-000001.json").unlink()
     (tmp_path / "out" / "shard-000002.tar").write_bytes(whole["shard-000002.tar"][:-1] + b"!")
     (tmp_path / "out" / f".shard-000003.tar.12{atomic.PART}").write_bytes(b"half")
+    (tmp_path / "out" / "shard-000009.tar").write_bytes(b"of a run without limit that was killed")
     (tmp_path / "out" / manifest.MANIFEST).unlink()
     summary = render(made)
     assert (summary.rendered, summary.kept) == (4, 3)
