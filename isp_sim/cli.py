@@ -17,6 +17,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from isp_sim.ledger import Entry
     from isp_sim.recipe import Recipe
+    from isp_sim.render.estimate import Estimate
     from isp_sim.render.invert import Inversion
     from isp_sim.render.job import Summary
 
@@ -45,6 +46,14 @@ class Exit(IntEnum):
     RECIPE = 3
     PLACES = 4
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class EngineName(StrEnum):
+    """Who renders."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Form(StrEnum):
@@ -84,8 +93,9 @@ def _explain_error(error: Exception) -> None:
     from isp_sim.recipe import RecipeError
     from isp_sim.registry import BrokenPlugin, UnknownPlugin
     from isp_sim.render.invert import OptionFault
-    from isp_sim.render.job import RenderFault
     from isp_sim.render.manifest import OutputFault
+    from isp_sim.render.stop import Stopped
+    from isp_sim.render.worker import RenderFault
 
     if isinstance(error, RecipeError):
         _say("\n".join(map(str, error.faults)))
@@ -97,13 +107,15 @@ def _explain_error(error: Exception) -> None:
         _fail(str(error), Exit.USAGE)
     if isinstance(error, RenderFault):
         _fail(str(error), Exit.SOME_FAILED)
+    if isinstance(error, Stopped):
+        _fail(str(error), 128 + error.number)
 
 
 def _say(text: str, style: str = "") -> None:
     err.print(escape(text), style=style)
 
 
-def _fail(text: str, code: Exit) -> None:
+def _fail(text: str, code: int) -> None:
     _say(text, "bold red")
     raise typer.Exit(code)
 
@@ -132,7 +144,13 @@ def render(
     limit: Annotated[int | None, typer.Option(min=1, help="render only the first so many inputs")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes; the result does not depend on it")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="pictures at once; the result does not depend on it")] = 1,
+    engine: Annotated[
+        EngineName, typer.Option(help="who renders: processes of this machine, or a Ray cluster")
+    ] = EngineName.local,
     device: Annotated[str, typer.Option(help="where to compute: cpu, cuda, cuda:1, ...")] = "cpu",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be made, how large and how long; write nothing")
+    ] = False,
     stages: Annotated[
         bool, typer.Option("--stages", help="also write the picture after every stage, to look at")
     ] = False,
@@ -143,25 +161,60 @@ def render(
     """Render a file or a folder. Run again, it goes on where it stopped.
 
     Exit code: 0 all is rendered, 1 some pictures failed (see manifest.jsonl), 2 wrong command line, 3 wrong recipe,
-    4 input or output can't be used, 130 interrupted.
+    4 input or output can't be used, 130 stopped by Ctrl-C, 143 stopped by SIGTERM: the same command goes on.
     """
     with _errors():
         from isp_sim.render import job
+        from isp_sim.render.worker import Settings
 
         _check_device(device)
         loaded = _recipe(recipe, input, output, seed)
+        settings = Settings(device, stages, strict, batch_size)
+        if dry_run:
+            from isp_sim.render.estimate import estimate
+
+            _say_estimate(estimate(loaded, views=views, limit=limit, workers=workers, settings=settings))
+            return
         with _progress(quiet) as progress:
             summary = job.render(
                 loaded,
                 views=views,
                 limit=limit,
                 workers=workers,
-                batch_size=batch_size,
+                engine=engine.value,
                 overwrite=overwrite,
-                settings=job.Settings(device, stages, strict),
+                settings=settings,
                 progress=progress,
             )
         _summarise(summary, loaded, stages, quiet)
+
+
+def _say_estimate(found: Estimate) -> None:
+    shards = f" in {found.shards} shards" if found.shards else ""
+    out.print(f"{found.pictures} pictures{shards}, about {_size(found.bytes)}, about {_duration(found.seconds)}")
+    out.print(f"by {found.measured} of them, rendered and not written; the disk has {_size(found.free)} left")
+    for row in found.failed:
+        _say(f"would fail: {row['key']}: {row['reason']}", "red")
+    if found.bytes > found.free:
+        _fail("there is not enough room for all of them", Exit.PLACES)
+    if found.failed:
+        raise typer.Exit(Exit.SOME_FAILED)
+
+
+def _size(count: float) -> str:
+    """Bytes for the eye."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while count >= 1000 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count:.3g} {units[0]}"
+
+
+def _duration(seconds: float) -> str:
+    """A time for the eye."""
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _check_device(device: str) -> None:
@@ -476,7 +529,7 @@ def replay(
 
         result = again(manifest, row, None if input is None else str(input))
         if output is not None:
-            from isp_sim.render.manifest import write_atomically
+            from isp_sim.render.atomic import write_atomically
 
             try:
                 write_atomically(output, result.data)
@@ -487,6 +540,31 @@ def replay(
         if result.differences:
             raise typer.Exit(Exit.SOME_FAILED)
         out.print(escape(f"{result.key} view {result.view}: bit-equal"))
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="folder that was rendered")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print only what is wrong")] = False,
+) -> None:
+    """Compare every row of the manifest with its file, and every shard with its index, by their hashes.
+
+    Exit code: 0 all is as the manifest says, 1 something is not, 4 the folder holds no run.
+    """
+    with _errors():
+        from isp_sim.render.verify import verify as check
+
+        with _progress(quiet) as progress:
+            verdict = check(folder, progress)
+        for fault in verdict.faults[:20]:
+            _say(fault, "red")
+        if len(verdict.faults) > 20:
+            _say(f"... and {len(verdict.faults) - 20} more", "red")
+        if not quiet:
+            failed = f", {verdict.failed} failed when they were rendered" if verdict.failed else ""
+            _say(f"{verdict.pictures} pictures in {verdict.files} files compared{failed}")
+        if verdict.faults:
+            raise typer.Exit(Exit.SOME_FAILED)
 
 
 @app.command()

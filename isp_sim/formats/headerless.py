@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -74,13 +73,14 @@ class Headerless(Reader):
 
     def read(self, item: Item) -> Reading:
         p = self.params
-        path, count = Path(item.path), p.width * p.height
+        count = p.width * p.height
         needed = p.offset + count * np.dtype(p.dtype).itemsize
         try:
-            found = path.stat().st_size
-            with path.open("rb") as file:
-                file.seek(p.offset)
-                samples = np.fromfile(file, dtype=p.dtype, count=count)
+            with item.on_disk() as path:
+                found = path.stat().st_size
+                with path.open("rb") as file:
+                    file.seek(p.offset)
+                    samples = np.fromfile(file, dtype=p.dtype, count=count)
         except OSError as error:
             raise InputFault(f"can't read the file: {error.strerror or error}") from None
         if samples.size < count:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -53,11 +52,15 @@ class Images(Reader):
         orient: bool = Field(True, description="turn the picture upright, as Exif's Orientation says")
 
     def read(self, item: Item) -> Reading:
+        return self.decoded(item, self.params.orient)
+
+    def decoded(self, item: Item, orient: bool) -> Reading:
+        """Read one picture, upright or as its rows lie."""
         try:
-            data = Path(item.path).read_bytes()
+            data = item.read_bytes()
         except OSError as error:
             raise InputFault(f"can't read the file: {error.strerror}") from None
-        pixels, notes = decode(data, orient=self.params.orient)
+        pixels, notes = decode(data, orient=orient)
         return Reading(as_frame(pixels, item.key), tuple(notes))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -71,10 +70,11 @@ class Raw(Reader):
         try:
             # LibRaw does not say why it can't open a file. It is not given the open one: from a buffer it takes
             # truncated samples for whole ones.
-            with Path(item.path).open("rb") as file:
-                dng = _dng(file)
-            with rawpy.imread(item.path) as raw:
-                return self._reading(raw, dng, item)
+            with item.on_disk() as path:
+                with path.open("rb") as file:
+                    dng = _dng(file)
+                with rawpy.imread(str(path)) as raw:
+                    return self._reading(raw, dng, item)
         except UnicodeEncodeError:
             raise InputFault("LibRaw takes no file name that is not UTF-8: rename it") from None
         except rawpy.LibRawError as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -24,7 +27,7 @@ def one_line(error: BaseException) -> str:
     return text if " " in text else f"{type(error).__name__} {text}".rstrip()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One picture to read.
 
@@ -34,10 +37,39 @@ class Item:
         Its identity: the POSIX path below the input, with extension.
     path
         Where it lies; for a reader without files, its name.
+    window
+        Of a member of a tar file at `path`: its first byte and their number. None if the picture is the whole file.
+    labels
+        What its reader knows of it besides; it travels along to where the picture is read.
     """
 
     key: str
     path: str
+    window: tuple[int, int] | None = None
+    labels: Any = field(default=None, compare=False, repr=False)
+
+    def read_bytes(self) -> bytes:
+        """The whole file. OSError if it can't be read, or the tar file ends before the member does."""
+        if self.window is None:
+            return Path(self.path).read_bytes()
+        first, size = self.window
+        with Path(self.path).open("rb") as file:
+            file.seek(first)
+            data = file.read(size)
+        if len(data) < size:
+            raise OSError(0, f"{self.path} ends within {self.key}")
+        return data
+
+    @contextmanager
+    def on_disk(self) -> Iterator[Path]:
+        """A path of it, for decoders that take no bytes; a member of a tar file is unpacked as long as that lasts."""
+        if self.window is None:
+            yield Path(self.path)
+            return
+        with TemporaryDirectory(prefix="isp-sim-") as folder:
+            path = Path(folder) / f"picture{Path(self.key).suffix}"
+            path.write_bytes(self.read_bytes())
+            yield path
 
 
 @dataclass(frozen=True)
@@ -48,10 +80,28 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What is written of a picture's labels, after they went the picture's way.
+
+    Attributes
+    ----------
+    row
+        What the picture's row says, as JSON.
+    files
+        Label files of its own: kind, such as ``annotations``, to the content of a PNG.
+    """
+
+    row: Any = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
 class PathParams(StageParams):
     """Parameters of a reader of files."""
 
-    path: str | None = Field(None, description="file or folder, from the working directory; `--input` replaces it")
+    path: str | None = Field(
+        None, description="picture, folder, list (.txt) or tar file, from the working directory; `--input` replaces it"
+    )
 
 
 class Reader(ABC):
@@ -71,36 +121,32 @@ class Reader(ABC):
         self.params = params
 
     def items(self) -> list[Item]:
-        """The pictures, in order of their keys: a file, or those below a folder whose names fit and are not hidden.
+        """The pictures, in order of their keys: see `isp_sim.formats.places`. Raises InputFault if there is none."""
+        from isp_sim.formats import places
 
-        Raises InputFault if there is none.
-        """
-        if self.params.path is None:
-            raise InputFault("no input: give a file or folder with --input, or `path` under the recipe's `input`")
-        root = Path(self.params.path)
+        root = self._root("file or folder")
         try:
-            found = self._found(root)
+            return places.items(root, self.suffixes)
         except OSError as error:
             raise InputFault(f"can't look into {root}: {error.strerror or error}") from None
-        return sorted(found, key=lambda item: item.key)
 
-    def _found(self, root: Path) -> list[Item]:
-        if root.is_file():
-            return [Item(root.name, str(root))]
-        if not root.is_dir():
-            kind = "is neither a file nor a folder" if root.exists() else "does not exist"
-            raise InputFault(f"input {root} {kind}")
-        found = [
-            Item(path.relative_to(root).as_posix(), str(path))
-            for path in root.rglob("*")
-            if path.suffix.lower() in self.suffixes
-            and not any(part.startswith(".") for part in path.relative_to(root).parts)
-            and path.is_file()
-        ]
-        if not found:
-            raise InputFault(f"no pictures in {root}: this reader looks for {', '.join(self.suffixes)}")
-        return found
+    def _root(self, kind: str) -> Path:
+        if self.params.path is None:
+            raise InputFault(f"no input: give a {kind} with --input, or `path` under the recipe's `input`")
+        return Path(self.params.path)
 
     @abstractmethod
     def read(self, item: Item) -> Reading:
         """Read one picture, float32. Raises InputFault, with the reason, if it can't be read."""
+
+    def labels(self, item: Item, frame: Frame) -> Labels:
+        """What is to be written of the labels that `read` put into the frame's targets, once it was processed."""
+        return Labels()
+
+    def documents(self, rows: Callable[[], Iterator[Mapping[str, Any]]]) -> Iterator[tuple[str, Iterator[str]]]:
+        """Label files over all pictures, by their path below the output folder, each as pieces of text.
+
+        Called once all is rendered, on the reader whose `items` were rendered. `rows` starts over the rows of the
+        manifest, sorted, whenever it is called.
+        """
+        return iter(())

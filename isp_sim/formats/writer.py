@@ -30,6 +30,11 @@ class Writer(ABC):
         self.params = params
 
     @property
+    def shard_size(self) -> int | None:
+        """Pictures in each tar file; None if every picture is a file of its own."""
+        return None
+
+    @property
     @abstractmethod
     def suffix(self) -> str:
         """The end of the file names, with its dot."""

@@ -29,7 +29,8 @@ from isp_sim.parameters import Parameters, collate
 from isp_sim.pipeline import StageStep, Step, walk
 from isp_sim.randomness import generator
 from isp_sim.recipe import Recipe
-from isp_sim.render.manifest import MANIFEST, RECIPE, OutputFault, Row, read, sha256, versions, write_atomically
+from isp_sim.render.atomic import sha256, write_atomically
+from isp_sim.render.manifest import MANIFEST, RECIPE, OutputFault, Row, content, read, versions
 from isp_sim.render.view import viewable
 from isp_sim.signal import OPEN, Signal
 from isp_sim.stage import LOST
@@ -256,7 +257,7 @@ class Rendered(Source):
             raise InputFault("its original is not there: say with --originals where it is now")
         reading = self.recipe.reader.read(self.items[row["key"]])
         writer, notes = self.recipe.writer, list[str]()
-        data = (self.folder / row["output"]).read_bytes()
+        data = content(self.folder, row, row["output"])
         if sha256(data) != row["files"][row["output"]]:
             notes.append("the file is not as it was rendered")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from isp_sim import recipe as recipes
 from isp_sim.formats.reader import InputFault
-from isp_sim.render.job import Task, Worker
 from isp_sim.render.manifest import RECIPE, OutputFault, Row, read, versions
+from isp_sim.render.plan import Task
+from isp_sim.render.worker import Worker
 
 
 @dataclass(frozen=True)

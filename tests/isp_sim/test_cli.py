@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +201,46 @@ def test_replay_is_bit_equal_and_notices_a_change(photos: Path, tmp_path: Path) 
     assert changed.exit_code == Exit.SOME_FAILED
     assert "input has changed" in changed.stderr
     assert run("replay", manifest, 9).exit_code == Exit.PLACES
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
+    result = run("render", "-r", NIGHT, "-i", photos, "-o", tmp_path / "out", "--views", 3, "--dry-run")
+    assert result.exit_code == Exit.DONE
+    assert result.stdout.startswith("6 pictures, about ")
+    assert "by 6 of them, rendered and not written" in result.stdout
+    assert not (tmp_path / "out").exists()
+    (photos / "b.png").write_bytes(b"no picture")
+    result = run("render", "-r", NIGHT, "-i", photos, "-o", tmp_path / "out", "--dry-run")
+    assert result.exit_code == Exit.SOME_FAILED
+    assert "would fail: b.png" in result.stderr
+
+
+def test_verify_finds_a_changed_file(photos: Path, tmp_path: Path) -> None:
+    assert run("verify", tmp_path).exit_code == Exit.PLACES
+    run("render", "-r", NIGHT, "-i", photos, "-o", tmp_path / "out", "-q")
+    whole = run("verify", tmp_path / "out")
+    assert whole.exit_code == Exit.DONE
+    assert "2 pictures in 2 files compared" in whole.stderr
+    (tmp_path / "out" / "a.png").write_bytes(b"other")
+    changed = run("verify", tmp_path / "out", "-q")
+    assert changed.exit_code == Exit.SOME_FAILED
+    assert "row 1 (a.png, view 0): a.png has other bytes" in changed.stderr
+
+
+def test_a_stopped_run_has_the_exit_code_of_its_signal(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isp_sim.render import job
+
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+
+        def stopped(self: object, receipt: object, number: int = number) -> None:
+            os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(job.FilesOutput, "add", stopped)
+        result = run("render", "-r", NIGHT, "-i", photos, "-o", tmp_path / "out", "-q")
+        assert result.exit_code == code
+        assert "the same command goes on" in result.stderr
 
 
 def test_schema_is_json() -> None:

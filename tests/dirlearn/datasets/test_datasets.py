@@ -1,5 +1,8 @@
 """Data sets, and the split between training and test."""
 
+import pickle
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -142,3 +145,31 @@ def test_samples_are_there() -> None:
     samples = build_dataset("samples")
     assert len(samples) == 5
     assert all(samples.read(i).pixels.shape[2] == 3 for i in range(5))
+
+
+@pytest.mark.parametrize("writer", ["files", "shards, samples: 2"])
+def test_what_was_rendered_is_a_data_set_with_its_labels(folder, tmp_path, writer) -> None:
+    from isp_sim.recipe import parse
+    from isp_sim.render.job import render
+
+    root = tmp_path / "ade"
+    for name in ("a", "b", "c"):
+        for part in ("images", "annotations"):
+            (root / part / "training").mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "a.png", root / "images" / "training" / f"{name}.png")
+        Image.fromarray(np.full((20, 30), ord(name), np.uint8)).save(root / "annotations" / "training" / f"{name}.png")
+    text = f"version: 1\ninput: {{reader: ade20k}}\nstages: [clip]\noutput: {{writer: {writer}}}\n"
+    render(parse(text).with_places(str(root), str(tmp_path / "out")), views=2)
+    found = build_dataset({"rendered": {"path": str(tmp_path / "out"), "limit": 5}})
+    assert [found.read(i).key for i in (0, 1)] == ["images/training/a.png", "images/training/a.png@1"]
+    assert len(found) == 5
+    scene = found.read(4)
+    assert scene.digest == build_dataset({"images": {"path": str(folder)}}).read(0).digest
+    assert set(scene.labels["classes"].ravel()) == {ord("c")}
+    assert found.size(0) == (20, 30)
+    assert pickle.loads(pickle.dumps(found)).read(4).digest == scene.digest
+
+
+def test_a_folder_that_nothing_was_rendered_into_is_refused(tmp_path) -> None:
+    with pytest.raises(DatasetFault, match="has rendered"):
+        build_dataset({"rendered": {"path": str(tmp_path)}})

@@ -10,9 +10,11 @@ import pytest
 
 from isp_sim import recipe as recipes
 from isp_sim.formats.reader import InputFault
-from isp_sim.render import job, manifest
-from isp_sim.render.job import RenderFault, Settings, plan, render
+from isp_sim.render import atomic, manifest
+from isp_sim.render.job import render
 from isp_sim.render.manifest import OutputFault
+from isp_sim.render.plan import MemberNames, Names, plan
+from isp_sim.render.worker import RenderFault, Settings
 from tests.isp_sim.render.photos import RECIPES, tree
 
 NIGHT = RECIPES / "phone_night.yaml"
@@ -37,7 +39,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_the_bytes_do_not_depend_on_workers_or_batches(photos: Path, tmp_path: Path, reference: Path) -> None:
     for i, (workers, batch_size) in enumerate([(1, 1), (4, 1), (1, 16), (3, 2)]):
         folder = tmp_path / f"out{i}"
-        render(night(photos, folder), views=2, workers=workers, batch_size=batch_size)
+        render(night(photos, folder), views=2, workers=workers, settings=Settings(batch_size=batch_size))
         assert content(folder) == content(reference), (workers, batch_size)
 
 
@@ -55,7 +57,7 @@ def test_a_row_says_what_was_done(reference: Path) -> None:
     row = manifest.read(reference / manifest.MANIFEST)[0]
     assert row["key"] == "a.png"
     assert row["recipe"] == recipes.read(NIGHT).hash
-    assert row["files"] == {"a.png": manifest.sha256((reference / "a.png").read_bytes())}
+    assert row["files"] == {"a.png": atomic.sha256((reference / "a.png").read_bytes())}
     assert 10 <= row["drawn"]["jpeg"]["quality"] <= 30
     assert row["drawn"]["white_balance"]["gains"] is None
     assert 0.7 < row["drawn"]["white_balance"]["deviate"]["gains.0"]["factor"] < 1.3
@@ -79,7 +81,7 @@ def test_a_run_goes_on_where_it_stopped(photos: Path, tmp_path: Path, reference:
     render(night(photos, folder), views=2, limit=3)
     (folder / "b.png").write_bytes(b"damaged")
     (folder / "a.png").unlink()
-    (folder / f".c.png.123{manifest.PART}").write_bytes(b"half")
+    (folder / f".c.png.123{atomic.PART}").write_bytes(b"half")
     with (folder / manifest.MANIFEST).open("a") as file:
         file.write('{"key": "deep/a.png", "vi')  # the line being written when the power failed
     summary = render(night(photos, folder), views=2)
@@ -110,7 +112,7 @@ def test_one_bad_file_costs_a_row(photos: Path, tmp_path: Path) -> None:
     (photos / "b.png").write_bytes(data[: len(data) // 2])
     (photos / "deep" / "tiny.png").write_bytes(_png_of_one_pixel())
     folder = tmp_path / "out"
-    summary = render(night(photos, folder), workers=2, batch_size=2)
+    summary = render(night(photos, folder), workers=2, settings=Settings(batch_size=2))
     assert summary.rendered == 4
     reasons = {row["key"]: row["reason"] for row in summary.failed}
     assert "damaged" in reasons["b.png"]
@@ -151,7 +153,7 @@ def test_a_fault_in_a_batch_costs_only_its_picture(
 
     monkeypatch.setattr(JPEG, "apply", failing)
     folder = tmp_path / "out"
-    summary = render(night(photos, folder), batch_size=8)
+    summary = render(night(photos, folder), settings=Settings(batch_size=8))
     assert [row["key"] for row in summary.failed] == ["b.png"]
     assert (folder / "a.png").read_bytes() == (good / "a.png").read_bytes()
     assert (folder / "c.png").read_bytes() == (good / "c.png").read_bytes()
@@ -234,8 +236,9 @@ def test_the_resolved_recipe_beside_the_output_renders_the_same(photos: Path, tm
 
 def test_names_from_data_stay_below_the_output() -> None:
     for key in ("../a.png", "/etc/a.png", "a/../../b.png"):
-        with pytest.raises(InputFault, match="out of the output"):
-            job.stem_of(key, 0)
+        for names in (Names, MemberNames):
+            with pytest.raises(InputFault, match="out of the output"):
+                names.stem(key, 0)
 
 
 def test_a_manifest_with_a_broken_row_is_refused(tmp_path: Path) -> None:
@@ -251,7 +254,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        manifest.write_atomically(tmp_path / "a.png", b"data")
+        atomic.write_atomically(tmp_path / "a.png", b"data")
     assert list(tmp_path.iterdir()) == []
 
 
