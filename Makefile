@@ -64,6 +64,8 @@ bench: .venv/.dev-stamp
 	$(BIN)/python benchmarks/demosaic.py --data $(ISP_SIM_DATA) --json benchmarks/results/demosaic.json
 	$(BIN)/python benchmarks/speed.py --data $(ISP_SIM_DATA) --json benchmarks/results/speed.json
 	$(BIN)/python benchmarks/startup.py --json benchmarks/results/startup.json
+	$(BIN)/python benchmarks/views.py --json benchmarks/results/views.json
+	$(BIN)/python benchmarks/mi_bench.py --json benchmarks/results/mi_bench.json --picture docs/pictures/mi_bench.png
 	$(BIN)/python benchmarks/tables.py
 
 clean:
