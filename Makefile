@@ -66,6 +66,8 @@ bench: .venv/.dev-stamp
 	$(BIN)/python benchmarks/startup.py --json benchmarks/results/startup.json
 	$(BIN)/python benchmarks/chart.py --data $(ISP_SIM_DATA) --json benchmarks/results/chart.json
 	$(BIN)/python benchmarks/noise_realism.py --data $(ISP_SIM_DATA) --json benchmarks/results/noise_realism.json
+	$(BIN)/python benchmarks/views.py --json benchmarks/results/views.json
+	$(BIN)/python benchmarks/mi_bench.py --json benchmarks/results/mi_bench.json --picture docs/pictures/mi_bench.png
 	$(BIN)/python benchmarks/tables.py
 
 clean:

@@ -41,7 +41,7 @@ class UNetEncoder(Encoder):
 
     @property
     def multiple(self) -> int:
-        return 2 ** len(self.down)
+        return 1 << len(self.down)
 
     def trunk(self, x: Tensor) -> Tensor:
         size = (x.shape[-2] // self.stride, x.shape[-1] // self.stride)

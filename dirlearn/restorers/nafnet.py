@@ -44,7 +44,7 @@ class NAFNet(Component):
     @property
     def multiple(self) -> int:
         """Pictures are extended to a multiple of this [px]."""
-        return 2 ** len(self.down)
+        return 1 << len(self.down)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
