@@ -26,7 +26,9 @@ class Data(Section):
     train: Node | list[Node] = Field(description="a data set, or several")
     validation: Node | list[Node] = Field(description="pictures for the sample grids and for validation")
     patch: int = Field(64, ge=8, le=4096, description="side of the patches [px]")
-    flips: bool = Field(True, description="mirror and turn patches")
+    flips: bool | Literal["horizontal"] = Field(
+        True, description="mirror and turn patches; horizontal: only left to right, for scenes with a sky above"
+    )
 
 
 class Networks(Section):
