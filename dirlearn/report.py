@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dirlearn.evaluate import read_results
+from dirlearn.score_tables import score_tables
 
 
 def write_report(folder: Path) -> Path:
@@ -58,6 +59,7 @@ def _tables(results: dict[str, Any]) -> Iterable[str]:
         count = results["parameters"][method]
         yield f"<tr><td>{html.escape(method)}</td>{values}<td>{count['trained']:,}</td><td>{count['used']:,}</td></tr>"
     yield "</table>"
+    yield from score_tables(results)
 
 
 def _pictures(folder: Path, results: dict[str, Any]) -> Iterable[str]:
