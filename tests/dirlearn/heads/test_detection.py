@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from dirlearn.heads.detection import in_pixels, normalised, surest
+from dirlearn.heads.detection_light import middles
 from dirlearn.heads.head import build_head
 from dirlearn.targets import Boxes, Masks, ScoredBoxes, ScoredMasks, TargetFault, batch_of
 
 SMALL = {
+    "detection_light": {"width": 4, "levels": 2},
     "rt_detr": {"size": "tiny", "queries": 12},
     "yolos": {"queries": 5},
     "mask2former": {"size": "nano", "queries": 6},
@@ -16,7 +18,8 @@ SMALL = {
 
 
 def head(name: str):
-    pytest.importorskip("transformers")
+    if name != "detection_light":
+        pytest.importorskip("transformers")
     torch.manual_seed(0)
     return build_head({name: {"classes": 4, **SMALL[name]}})
 
@@ -69,7 +72,7 @@ def test_findings_lie_in_the_picture(name: str) -> None:
             assert bool((one.xyxy >= 0).all() & (one.xyxy <= torch.tensor([70, 45, 70, 45])).all())
 
 
-@pytest.mark.parametrize("name", ["rt_detr", "yolos"])
+@pytest.mark.parametrize("name", ["detection_light", "rt_detr", "yolos"])
 def test_crowds_are_not_learnt_from(name: str) -> None:
     made, size = head(name).eval(), (32, 32)
     picture = torch.rand(1, 3, *size)
@@ -78,6 +81,47 @@ def test_crowds_are_not_learnt_from(name: str) -> None:
         crowded = made.loss(picture, [targets(name, size, [2, 1], [False, True])])
         both = made.loss(picture, [targets(name, size, [2, 1])])
     assert alone == crowded != both
+
+
+def test_the_light_head_finds_what_it_was_told() -> None:
+    """Maps made of the labels give back the labels."""
+    made = build_head({"detection_light": {"classes": 4, "detections": 3}})
+    known = boxes([[3, 4, 21, 30], [40, 10, 60, 20], [0, 30, 10, 45]], [1, 2, 2])
+    heat, place = middles(known.xyxy.float(), known.classes, 4, 24, 36)
+    assert [heat[c, y, x].item() for c, (x, y) in zip([1, 2, 2], place.tolist(), strict=True)] == [1, 1, 1]
+    assert heat.sum(dim=(1, 2))[[0, 3]].tolist() == [0, 0]
+    at = (place + 0.5) * 2
+    distances = torch.ones(1, 4, 24, 36)
+    distances[0][:, place[:, 1], place[:, 0]] = torch.cat([at - known.xyxy[:, :2], known.xyxy[:, 2:] - at], 1).T.float()
+    made.maps = lambda picture: (heat[None].clamp(1e-4, 1 - 1e-4).logit(), distances)
+    (found,) = made.predict(torch.zeros(1, 3, 45, 70))
+    order = found.xyxy[:, 0].argsort()
+    assert found.classes[order].tolist() == [2, 1, 2]
+    torch.testing.assert_close(found.xyxy[order], known.xyxy[[2, 0, 1]].float())
+
+
+def test_the_light_head_learns() -> None:
+    """White squares on black: two of them found, where they are."""
+    torch.manual_seed(0)
+    made = build_head({"detection_light": {"classes": 1, "width": 8, "levels": 2, "detections": 2}})
+    optimiser = torch.optim.Adam(made.parameters(), 1e-2)
+
+    def scene(x: int, y: int) -> tuple[torch.Tensor, Boxes]:
+        picture = torch.zeros(3, 32, 32)
+        picture[:, y : y + 8, x : x + 8] = 1
+        picture[:, 22:28, 2:8] = 1
+        return picture, boxes([[x, y, x + 8, y + 8], [2, 22, 8, 28]], [0, 0])
+
+    for step in range(60):
+        pictures, labels = zip(*[scene(4 * ((step + 3 * i) % 5), 2 * ((step + i) % 5)) for i in range(4)], strict=True)
+        loss = made.loss(torch.stack(pictures), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    picture, known = scene(10, 5)
+    (found,) = made.eval().predict(picture[None])
+    order = found.xyxy[:, 0].argsort(descending=True)
+    assert (found.xyxy[order] - known.xyxy).abs().max() < 3
 
 
 def test_boxes_go_to_parts_of_the_picture_and_back() -> None:
