@@ -25,7 +25,7 @@ help:
 	touch $@
 
 .venv/.dev-stamp: .venv/.run-stamp
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,learn,export]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,learn,export,tasks]'
 	touch $@
 
 demo: .venv/.run-stamp

@@ -12,25 +12,38 @@ from torch.nn import functional as F
 from dirlearn.component import build
 from dirlearn.decoders.decoder import build_decoder
 from dirlearn.encoders.encoder import Encoder, build_encoder
+from dirlearn.heads.head import Head
 from dirlearn.objectives import Objective
+from dirlearn.perception import TaskJob
 from dirlearn.represent import Representation
-from dirlearn.settings import Networks
+from dirlearn.settings import Networks, Task
 from dirlearn.training.data import Batch, Needs
-from dirlearn.training.job import Job
 
 
-class Supervised(Job, ABC):
-    """A network from degraded to clean pictures, by L1: the canonical paradigm."""
+class Supervised(TaskJob, ABC):
+    """A network from degraded to clean pictures, by L1, the canonical paradigm; and by the task's loss, with a head."""
 
     needs = Needs(views=1)
+    weights = (0.0, 1.0)
+    """Of the task's loss and of L1; the paper's gamma1 and gamma2."""
+
+    def learn(self, head: Head | None, task: Task) -> None:
+        """Take a head, and what it weighs."""
+        self.hold(head, task.head_rate)
+        self.weights = (task.gamma1, task.gamma2)
 
     @abstractmethod
     def restore(self, degraded: Tensor) -> Tensor:
         """The clean pictures (B, 3, H, W) that it finds for degraded ones."""
 
     def forward(self, batch: Batch, step: int) -> Objective:
-        loss = F.l1_loss(self.restore(batch.views[0]), batch.clean)
-        return Objective(loss, {"l1": loss})
+        restored = self.restore(batch.views[0])
+        l1 = F.l1_loss(restored, batch.clean)
+        task = self.task(restored, batch)
+        if task is None:
+            return Objective(l1, {"l1": l1})
+        gamma1, gamma2 = self.weights
+        return Objective(gamma1 * task + gamma2 * l1, {"l1": l1, "task": task})
 
     def pictures(self, degraded: Tensor, clean: Tensor) -> Mapping[str, Tensor]:
         return {"restored": self.restore(degraded)}

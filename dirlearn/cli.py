@@ -69,10 +69,11 @@ def _explain_error(error: Exception) -> None:
     if isinstance(error, ModuleNotFoundError) and error.name in LEARN:
         _fail(f"dirlearn needs {error.name}: pip install 'isp-sim[learn]'", Exit.USAGE)
     from dirlearn.datasets.dataset import DatasetFault
+    from dirlearn.targets import TaskFault
     from dirlearn.training.checkpoint import CheckpointFault
     from dirlearn.training.loop import TrainingFault
 
-    if isinstance(error, DatasetFault | CheckpointFault):
+    if isinstance(error, DatasetFault | CheckpointFault | TaskFault):
         _fail(str(error), Exit.PLACES)
     if isinstance(error, TrainingFault):
         _fail(str(error), Exit.FAILED)
@@ -234,15 +235,22 @@ def evaluate(
 def _table(results: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("set", "degradation", "method", "PSNR [dB]", "SSIM", "pictures", box=None, pad_edge=False)
+    scores = list(dict.fromkeys(name for row in results["rows"] for name in row.get("scores", ())))
+    columns = ("set", "degradation", "method", "PSNR [dB]", "SSIM", *scores, "pictures")
+    table = Table(*columns, box=None, pad_edge=False)
     for row in results["rows"]:
         table.add_row(
             *(escape(row[k]) for k in ("set", "degradation", "method")),
             f"{row['psnr']:.2f}",
             f"{row['ssim']:.4f}",
+            *(_percent(row.get("scores", {}).get(name)) for name in scores),
             str(row["pictures"]),
         )
     out.print(table)
+
+
+def _percent(score: float | None) -> str:
+    return "" if score is None else f"{100 * score:.2f} %"
 
 
 @app.command()
@@ -381,6 +389,27 @@ def mi_bench(context: typer.Context) -> None:
         own = typer.Typer(rich_markup_mode=None, add_completion=False)
         own.command()(bench)
         own(context.args, prog_name="dirlearn mi-bench")
+
+
+data_app = typer.Typer(help="What recipes learn from and are measured on.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("check")
+def check_data(
+    recipe: RecipeArgument,
+    set: SetOption = None,
+    read: Annotated[bool, typer.Option("--read", help="also read every picture and check every label")] = False,
+) -> None:
+    """Say what is in the data sets of a recipe, and how to get those that are missing."""
+    with _errors():
+        from dirlearn import recipe as recipes
+        from dirlearn.datasets import check
+
+        loaded = recipes.read(recipe, set or [])
+        faults = check.check_data(loaded.data, loaded.evaluation, read, lambda text: out.print(escape(text)))
+    if faults:
+        raise typer.Exit(Exit.PLACES)
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of every method of a run on test sets, degraded the same way for all."""
+"""PSNR and SSIM of every method of a run, and what its head finds, on test sets degraded the same way for all."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dirlearn.datasets.dataset import Dataset, build_dataset
+from dirlearn.datasets.dataset import Dataset, Scene, build_dataset
+from dirlearn.datasets.geometry import window
 from dirlearn.recipe import Recipe
 from dirlearn.run import load_method
+from dirlearn.scores import scores_of
 from dirlearn.tiles import tiled
 from dirlearn.training.loop import Reporter, Silent
-from dirlearn.training.samples import VIEW, middle, psnr, save_grid
+from dirlearn.training.samples import VIEW, as_tensor, psnr, save_grid
 from dirlearn.views import Views
 
 RESULTS = "results.json"
 
 
-def pictures(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[tuple[str, Tensor]]:
-    """Key and picture (1, 3, H, W) of a test set; even sides, so that no degradation has to cut."""
+def scenes(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[Scene]:
+    """A test set, cut with its labels to even sides, so that no degradation has to cut."""
     for index in range(min(len(dataset), limit or len(dataset))):
         scene = dataset.read(index)
         height, width = scene.pixels.shape[:2]
         if crop is not None:
             side = min(crop, height, width) // 2 * 2
-            yield scene.key, middle(scene.pixels, side)[None]
-            continue
-        whole = torch.from_numpy(scene.pixels[: height // 2 * 2, : width // 2 * 2].transpose(2, 0, 1).copy())
-        yield scene.key, whole[None].float() / 255
+            yield window(scene, (height - side) // 2, (width - side) // 2, side, side)
+        else:
+            yield window(scene, 0, 0, height // 2 * 2, width // 2 * 2)
+
+
+def pictures(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[tuple[str, Tensor]]:
+    """Key and picture (1, 3, H, W) of each of `scenes`."""
+    for scene in scenes(dataset, crop, limit):
+        yield scene.key, as_tensor(scene.pixels)[None]
 
 
 def ssim(x: Tensor, y: Tensor) -> float:
@@ -70,14 +77,19 @@ def evaluate_run(
     for set_name, dataset in sets.items():
         for kind, views in degradations.items():
             values: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
-            for number, (key, clean) in enumerate(pictures(dataset, settings.crop, settings.limit)):
-                degraded = views.render(clean, [key], [VIEW + settings.seed], 0, 1)
+            scores = {name: scores_of(job, dataset, settings) for name, job in jobs.items()}
+            for number, scene in enumerate(scenes(dataset, settings.crop, settings.limit)):
+                clean = as_tensor(scene.pixels)[None]
+                degraded = views.render(clean, [scene.key], [VIEW + settings.seed], 0, 1)
                 shown = [degraded]
                 for method, job in jobs.items():
-                    restored = _restored(job, degraded, device)
+                    seen = clean if job is not None and job.sees == "clean" else degraded
+                    restored = _restored(job, seen, device)
                     if job is not None:
                         shown.append(restored)
                     values[method].append((float(psnr(restored, clean)), ssim(restored, clean)))
+                    if (score := scores[method]) is not None:
+                        score.update(restored.to(device), scene)
                 if number == 0:
                     place = recipe.folder / "samples"
                     place.mkdir(parents=True, exist_ok=True)
@@ -96,6 +108,7 @@ def evaluate_run(
                         "ssim": round(float(mean[1]), 5),
                         "pictures": len(pairs),
                     }
+                    | (score.row() if (score := scores[method]) is not None else {})
                 )
     found = {"rows": rows, "parameters": {n: count_parameters(job) for n, job in jobs.items()}}
     return add_results(recipe.folder, found, name)

@@ -12,7 +12,20 @@ from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from dirlearn.settings import Data, Evaluation, Networks, Probes, Refinement, Run, Section, StageOne, Training
+from dirlearn.settings import (
+    Data,
+    Evaluation,
+    Heading,
+    Networks,
+    Pairs,
+    Probes,
+    Refinement,
+    Run,
+    Section,
+    StageOne,
+    Task,
+    Training,
+)
 from dirlearn.views import Views, load_views
 from isp_sim import located_yaml, registry
 from isp_sim.parameters import ParameterFaults, Parameters
@@ -37,8 +50,8 @@ SEEN: Final = "seen"
 """The name of the recipe's own views among the degradations of the evaluation."""
 Path_ = tuple[str | int, ...]
 S = TypeVar("S", bound=Section)
-Kind = Literal["degraded", "autoencoder", "r0", "refine", "restorer"]
-KINDS: Final = ("degraded", "autoencoder", "r0", "refine", "restorer")
+Kind = Literal["degraded", "clean", "autoencoder", "r0", "refine", "restorer"]
+KINDS: Final = ("degraded", "clean", "autoencoder", "r0", "refine", "restorer")
 
 GROUPS: Final[Mapping[str, str]] = {
     "encoder": "dirlearn.encoders",
@@ -47,6 +60,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "critic": "dirlearn.critics",
     "alignment": "dirlearn.alignments",
     "head": "dirlearn.heads",
+    "metrics": "dirlearn.metrics",
     "network": "dirlearn.restorers",
     "train": "dirlearn.datasets",
     "validation": "dirlearn.datasets",
@@ -56,6 +70,12 @@ GROUPS: Final[Mapping[str, str]] = {
 
 class Supervised(Training):
     """A baseline that learns from pairs."""
+
+    network: str | dict[str, Any] = "nafnet"
+
+
+class SupervisedPairs(Pairs):
+    """The same, and then with a head."""
 
     network: str | dict[str, Any] = "nafnet"
 
@@ -332,12 +352,12 @@ class _Parser:
 
     def methods(self, data: Mapping[str, Any]) -> tuple[Method, ...]:
         node = data.get("methods", {"degraded": "degraded", "dirlearn": "refine"})
-        stage2 = self.section("stage2", Refinement)
+        self.section("stage2", Refinement)
         if not isinstance(node, dict) or not node:
             self.fault(("methods",), "methods are a mapping: the name of a row, and one of " + ", ".join(KINDS))
             return ()
         base = data.get("stage2") if isinstance(data.get("stage2"), dict) else {}
-        steps = self.steps(data, stage2)
+        steps = self.steps(data)
         methods: list[Method] = []
         for name, entry in node.items():
             path: Path_ = ("methods", name)
@@ -355,36 +375,77 @@ class _Parser:
             if method is not None and any(method.folder == other.folder for other in methods):
                 self.fault(path, f"{name!r} would share the folder {method.folder!r} with another method")
             if method is not None:
+                self.start_of_head(method, methods, (*path, kind))
                 methods.append(method)
         return tuple(methods)
 
-    def steps(self, data: Mapping[str, Any], stage2: Refinement | None) -> int:
-        """Steps of a supervised baseline: those of both stages together."""
-        first = data.get("stage1")
-        own = first.get("steps") if isinstance(first, dict) else None
-        one = own if isinstance(own, int) else int(StageOne.model_fields["steps"].default)
-        return one + (stage2.steps if stage2 else 0)
+    def start_of_head(self, method: Method, earlier: Sequence[Method], path: Path_) -> None:
+        """Whether the head that a row starts from is there, and a frozen one has learnt something."""
+        training = method.training
+        if not isinstance(training, Heading) or training.head is None:
+            return
+        if training.head_from is not None:
+            rows = {m.name: m.training for m in earlier if isinstance(m.training, Heading) and m.training.head_rate}
+            source = rows.get(training.head_from)
+            if source is None:
+                known = ", ".join(map(repr, rows)) or "none"
+                said = f"{training.head_from!r} is no earlier row with a head that is trained; there are {known}"
+                self.fault((*path, "head_from"), said)
+            elif source.head is None or _explicit(source.head, GROUPS["head"]) != _explicit(
+                training.head, GROUPS["head"]
+            ):
+                self.fault((*path, "head_from"), f"the head of {training.head_from!r} is another one")
+        elif training.head_rate == 0 and not _parameter(training.head, "weights"):
+            self.fault(
+                (*path, "head_rate"), "a frozen head must have learnt something: give head_from, or weights of the head"
+            )
+
+    def steps(self, data: Mapping[str, Any]) -> tuple[int, int]:
+        """Steps of Stage I and of Stage II, as far as they can be read."""
+        models: dict[str, type[Training]] = {"stage1": StageOne, "stage2": Refinement}
+        found = []
+        for key, model in models.items():
+            node = data.get(key)
+            own = node.get("steps") if isinstance(node, dict) else None
+            found.append(own if isinstance(own, int) else int(model.model_fields["steps"].default))
+        return found[0], found[1]
 
     def method(
-        self, name: str, kind: Kind, changes: Any, base: Mapping[str, Any], steps: int, path: Path_
+        self, name: str, kind: Kind, changes: Any, base: Mapping[str, Any], steps: tuple[int, int], path: Path_
     ) -> Method | None:
-        if kind == "degraded":
-            if changes:
-                self.fault(path, "degraded pictures are not trained; nothing can be set")
-            return Method(name, kind, None)
         if not isinstance(changes, dict):
             self.fault(path, f"{kind}: what it changes is a mapping; found {changes!r}")
             return None
-        own = set(Training.model_fields) if kind != "refine" else set(Refinement.model_fields)
-        common = {key: value for key, value in base.items() if key in own}
-        models: dict[Kind, type[Training]] = {"refine": Refinement, "restorer": Supervised}
-        model = models.get(kind, Training)
+        headed = changes.get("head", base.get("head")) is not None
+        if kind in ("degraded", "clean") and not headed:
+            if changes or kind == "clean":
+                self.fault(path, f"{kind} pictures are not trained without a head; nothing can be set")
+            return Method(name, kind, None)
+        models: dict[Kind, tuple[type[Training], type[Training]]] = {
+            "degraded": (Training, Heading),
+            "clean": (Training, Heading),
+            "autoencoder": (Training, Pairs),
+            "r0": (Training, Task),
+            "refine": (Refinement, Refinement),
+            "restorer": (Supervised, SupervisedPairs),
+        }
+        model = models[kind][headed]
+        common = {key: value for key, value in base.items() if key in model.model_fields}
         if kind in ("autoencoder", "restorer"):
-            common["steps"] = steps
+            # as many steps as both stages together, and as many with a head as every other row
+            common |= {"alone": steps[0]} if headed else {"steps": sum(steps)}
         if kind != "refine" and "rate" not in common:
             common["rate"] = Refinement.model_fields["rate"].default.model_dump()
         training = self.checked({**common, **changes}, model, path)
+        if isinstance(training, Task) and training.head is not None and training.gamma1 == 0:
+            self.fault(path, "a head needs gamma1 over 0, the weight of its loss")
         return None if training is None else Method(name, kind, training)
+
+
+def _parameter(node: Any, name: str) -> Any:
+    """A parameter of a part, as the recipe has it."""
+    ((_, values),) = ({node: {}} if isinstance(node, str) else node).items()
+    return (values or {}).get(name)
 
 
 def _is_type(step: Any) -> bool:

@@ -8,27 +8,26 @@ import torch
 from torch import Tensor
 
 from dirlearn.alignment.alignment import build_alignment
-from dirlearn.component import build
+from dirlearn.heads.head import Head
 from dirlearn.objectives import Objective, refinement
+from dirlearn.perception import TaskJob
 from dirlearn.represent import Representation
 from dirlearn.settings import Refinement
-from dirlearn.training.data import Batch, Needs
-from dirlearn.training.job import Job
+from dirlearn.training.data import Batch
 
 
-class Refine(Job):
+class Refine(TaskJob):
     """Trains an alignment, and the task's head if there is one, by Eq. 8."""
 
     representation: Representation
 
-    def __init__(self, representation: Representation, stage: Refinement) -> None:
+    def __init__(self, representation: Representation, stage: Refinement, head: Head | None = None) -> None:
         super().__init__()
         self.stage = stage
         found = self.freeze("representation", representation)
         self.__dict__["representation"] = found
         self.alignment = build_alignment(stage.alignment, found.dir.channels)
-        self.head = build("dirlearn.heads", stage.head) if stage.head is not None else None
-        self.needs = Needs(views=1, labels=self.head is not None)
+        self.hold(head, stage.head_rate)
 
     def forward(self, batch: Batch, step: int) -> Objective:
         (degraded,) = batch.views
@@ -38,7 +37,7 @@ class Refine(Job):
             reference = self.representation.dfr(batch.clean).mean
         refined = self.alignment(r0, pilot)
         picture = self.representation.decoder(refined, batch.clean.shape[-2:])
-        task = None if self.head is None else self.head.loss(picture, batch.labels)
+        task = self.task(picture, batch)
         return refinement(refined, reference, picture, batch.clean, task, self.stage.gamma1, self.stage.gamma2)
 
     def refined(self, degraded: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from dirlearn.embed import FOLDER, PICTURE
 from dirlearn.evaluate import read_results
 from dirlearn.latents import DEGRADED, PILOT, R0, REFERENCE
 from dirlearn.run import ENVIRONMENT, RECIPE
+from dirlearn.score_tables import score_tables
 
 
 def write_report(folder: Path) -> Path:
@@ -107,6 +108,7 @@ def _tables(results: Mapping[str, Any]) -> Iterator[str]:
                 line.append(f"<td{mark}>{value:.2f}</td>" if m == "psnr" else f"<td{mark}>{value:.4f}</td>")
             lines.append([*line, f"{count['trained']:,}", f"{count['used']:,}"])
         yield _table([*head, "parameters trained", "used"], lines)
+    yield from score_tables(results)
 
 
 def _probes(folder: Path, probes: Mapping[str, Any] | None) -> Iterator[str]:

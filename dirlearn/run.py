@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from dirlearn import recipe as recipes
-from dirlearn.baselines import AutoEncoder, DecodedRepresentation, Restorer
+from dirlearn.baselines import AutoEncoder, DecodedRepresentation, Restorer, Supervised
 from dirlearn.datasets.dataset import Dataset, build_dataset
 from dirlearn.datasets.split import check_split
-from dirlearn.recipe import Method, Recipe, Supervised
+from dirlearn.heads.head import Head, build_head
+from dirlearn.perception import HEAD, Perception
+from dirlearn.recipe import Method, Recipe
 from dirlearn.refine import Refine
 from dirlearn.represent import Represent, Representation
-from dirlearn.settings import Refinement
+from dirlearn.scores import check_tasks
+from dirlearn.settings import Heading, Pairs, Refinement, Task, Training
 from dirlearn.training import checkpoint as checkpoints
 from dirlearn.training.data import Needs, Stream
 from dirlearn.training.job import Job
@@ -29,6 +32,8 @@ from isp_sim.randomness import generator
 
 STAGE1 = "stage1"
 METHODS = "methods"
+ALONE = "alone"
+"""Folder, within a method's, of what it learns before its head joins."""
 RECIPE = "recipe.yaml"
 ENVIRONMENT = "environment.json"
 
@@ -43,18 +48,56 @@ def stage1_job(recipe: Recipe) -> Represent:
     return Represent(recipe.networks, recipe.stage1, recipe.data.patch)
 
 
-def method_job(recipe: Recipe, method: Method, representation: Representation | None) -> Job:
-    """The job of a method; `representation` is what Stage I left."""
+def method_job(recipe: Recipe, method: Method, representation: Representation | None, head: Head | None = None) -> Job:
+    """The job of a method; `representation` is what Stage I left, `head` what `method_head` gave."""
     start_weights(recipe.seed, method.name)
-    if method.kind == "autoencoder":
-        return AutoEncoder(recipe.networks)
-    if method.kind == "restorer" and isinstance(method.training, Supervised):
-        return Restorer(method.training.network)
-    if representation is None:
+    training = method.training
+    if head is not None and isinstance(training, Heading) and method.kind in ("degraded", "clean"):
+        return Perception(head, training.head_rate, "clean" if method.kind == "clean" else "degraded")
+    if method.needs_representation and representation is None:
         raise TrainingFault(f"{method.name} needs what Stage I leaves")
-    if method.kind == "refine" and isinstance(method.training, Refinement):
-        return Refine(representation, method.training)
-    return DecodedRepresentation(representation, recipe.networks)
+    if method.kind == "refine" and representation is not None and isinstance(training, Refinement):
+        return Refine(representation, training, head)
+    job: Supervised
+    if method.kind == "autoencoder":
+        job = AutoEncoder(recipe.networks)
+    elif isinstance(training, recipes.Supervised | recipes.SupervisedPairs):
+        job = Restorer(training.network)
+    else:
+        assert representation is not None
+        job = DecodedRepresentation(representation, recipe.networks)
+    if isinstance(training, Task):
+        job.learn(head, training)
+    return job
+
+
+def method_head(recipe: Recipe, method: Method, start: bool) -> Head | None:
+    """The head of a method, of equal weights in all rows that start anew.
+
+    Parameters
+    ----------
+    start
+        Whether it needs the weights that it starts from: those of another row's head, or from a file. A frozen head
+        always does.
+    """
+    training = method.training
+    if not isinstance(training, Heading) or training.head is None:
+        return None
+    start = start or training.head_rate == 0
+    start_weights(recipe.seed, HEAD)
+    head = build_head(training.head, pretrained=start and training.head_from is None)
+    if start and training.head_from is not None:
+        place = _final_of(recipe, training.head_from)
+        found = checkpoints.read(place).tensors
+        prefix = f"{HEAD}."
+        head.load_state_dict({n.removeprefix(prefix): t for n, t in found.items() if n.startswith(prefix)})
+    return head
+
+
+def _final_of(recipe: Recipe, name: str) -> Path:
+    """Where a row's weights lie."""
+    (folder,) = (m.folder for m in recipe.methods if m.name == name)
+    return recipe.folder / METHODS / folder / FINAL
 
 
 class Runner:
@@ -96,7 +139,9 @@ class Runner:
     def prepare(self) -> None:
         """Check the data and write down what is going to run."""
         tests = {name: build_dataset(node) for name, node in self.recipe.evaluation.sets.items()}
+        measured = dict(tests)
         tests["validation"] = build_dataset(self.recipe.data.validation)
+        check_tasks(self.recipe, self.train_data, measured)
         check_split(self.train_data, tests)
         if not is_main():
             return
@@ -122,13 +167,22 @@ class Runner:
         return job.representation
 
     def method(self, method: Method, representation: Representation | None) -> Job:
-        job = method_job(self.recipe, method, representation if method.needs_representation else None)
-        assert method.training is not None
+        head = method_head(self.recipe, method, start=True)
+        job = method_job(self.recipe, method, representation if method.needs_representation else None, head)
+        training, folder = method.training, self.folder / METHODS / method.folder
+        assert training is not None
         about = self._about("method") | {"method": self.recipe.resolved["methods"][method.name]}
         if method.needs_representation:
-            final = self.folder / STAGE1 / FINAL / checkpoints.ABOUT
-            about["stage1"] = json.loads(final.read_text())["sha256"]
-        self._train_job(job, method.training, self.folder / METHODS / method.folder, about)
+            about["stage1"] = _hash(self.folder / STAGE1 / FINAL)
+        if isinstance(training, Heading) and training.head_from is not None:
+            about["head_from"] = _hash(_final_of(self.recipe, training.head_from))
+        if isinstance(training, Pairs) and training.alone:
+            # what it learns before the head joins, as DiRNet and DfRNet learn in Stage I
+            plain = Training(**{name: getattr(training, name) for name in Training.model_fields})
+            first = method_job(self.recipe, method, None)
+            self._train_job(first, plain.model_copy(update={"steps": training.alone}), folder / ALONE, about)
+            job.load_state_dict({**job.state_dict(), **first.state_dict()})
+        self._train_job(job, training, folder, about)
         return job
 
     def _about(self, *sections: str) -> dict[str, Any]:
@@ -151,6 +205,12 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         watcher = Watcher(build_dataset(recipe.data.validation), recipe.views, recipe.data.patch)
         train(job, stream, training, recipe.run, folder, about, watcher, self.reporter, self.resume)
+
+
+def _hash(final: Path) -> str:
+    """Of the weights of a finished training."""
+    found: str = json.loads((final / checkpoints.ABOUT).read_text())["sha256"]
+    return found
 
 
 def is_main() -> bool:
@@ -193,7 +253,7 @@ def load_method(recipe: Recipe, name: str) -> Job | None:
         stage1 = stage1_job(recipe)
         load_final(stage1, recipe.folder / STAGE1)
         representation = stage1.representation
-    job = method_job(recipe, method, representation)
+    job = method_job(recipe, method, representation, method_head(recipe, method, start=False))
     load_final(job, recipe.folder / METHODS / method.folder)
     return job
 

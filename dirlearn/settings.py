@@ -26,7 +26,9 @@ class Data(Section):
     train: Node | list[Node] = Field(description="a data set, or several")
     validation: Node | list[Node] = Field(description="pictures for the sample grids and for validation")
     patch: int = Field(64, ge=8, le=4096, description="side of the patches [px]")
-    flips: bool = Field(True, description="mirror and turn patches")
+    flips: bool | Literal["horizontal"] = Field(
+        True, description="mirror and turn patches; horizontal: only left to right, for scenes with a sky above"
+    )
 
 
 class Networks(Section):
@@ -64,14 +66,34 @@ class StageOne(Training):
     prior: PriorName = Field("mmd", description="how far representations lie from N(0, I)")
 
 
-class Refinement(Training):
+class Heading(Training):
+    """A training with a task's head."""
+
+    head: Node | None = Field(None, description="the task's network T")
+    head_from: str | None = Field(None, description="an earlier row, whose trained head this one starts from")
+    head_rate: float = Field(
+        1.0, ge=0, le=100, description="learning rate of the head, as a factor of that of the rest; 0 freezes it"
+    )
+
+
+class Task(Heading):
+    """A training of what makes pictures, and of a head on them."""
+
+    gamma1: float = Field(0.0, ge=0, description="weight of the task's loss")
+    gamma2: float = Field(1.0, ge=0, description="weight of the L1 loss of pictures")
+
+
+class Refinement(Task):
     """Stage II: Eq. 8."""
 
     rate: Rate = Field(Rate(initial=1e-3), description="learning rate")
     alignment: Node = Field("guided", description="the network A")
-    head: Node | None = Field(None, description="the task's network T")
-    gamma1: float = Field(0.0, ge=0, description="weight of the task's loss")
-    gamma2: float = Field(1.0, ge=0, description="weight of the L1 loss of pictures")
+
+
+class Pairs(Task):
+    """A baseline that learns from pairs, first alone and then with a head."""
+
+    alone: int = Field(0, ge=0, description="optimiser steps by L1 before the head joins, beside `steps` with it")
 
 
 class Run(Section):
@@ -116,6 +138,7 @@ class Evaluation(Section):
     degradations: dict[str, str | dict[str, Any]] = Field(
         default_factory=dict, description="isp_sim recipes by name; the recipe's own views are called `seen`"
     )
+    metrics: Node | list[Node] | None = Field(None, description="of heads; the usual ones of the task if not given")
     crop: int | None = Field(None, ge=16, description="measure only the middle of each picture [px]")
     limit: int | None = Field(None, ge=1, description="pictures of each set")
     seed: int = Field(1, ge=0, description="of the degradations")

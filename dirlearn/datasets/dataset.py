@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dirlearn.targets import Target
 from isp_sim.parameters import StageParams
 
 
@@ -30,8 +34,9 @@ class Scene:
     pixels
         (H, W, 3), uint8, sRGB.
     labels
-        Arrays of the picture's size (``classes``, ``instances``), or lists of objects (``boxes``: (N, 4) as x0, y0, x1,
-        y1 in pixels, ``box_classes``: (N,)).
+        Arrays of the picture's size: ``classes``, ``instances``, ``masks`` (H, W, N). And lists of objects: ``boxes``,
+        (N, 4) as x0, y0, x1, y1 in pixels, and what is known of each, (N,): ``box_classes``, ``box_crowd``,
+        ``box_areas``, ``box_instances``. `dirlearn.targets` makes them what heads take.
     """
 
     key: str
@@ -41,8 +46,13 @@ class Scene:
     @property
     def digest(self) -> str:
         """Hash of the pixels: equal pictures have equal digests, whatever their files are called."""
-        head = f"{self.pixels.shape}".encode()
-        return hashlib.sha256(head + np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
+        return digest(self.pixels)
+
+
+def digest(pixels: NDArray[np.uint8]) -> str:
+    """Hash of a picture's size and pixels."""
+    head = f"{pixels.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 class Dataset(ABC):
@@ -50,12 +60,18 @@ class Dataset(ABC):
 
     source: ClassVar[str] = ""
     endless: ClassVar[bool] = False
+    gives: frozenset[type[Target]] = frozenset()
+    """Kinds of targets that can be made of its labels."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes of its labels, from 0."""
 
     class Params(StageParams):
         """No parameters."""
 
     def __init__(self, params: Any) -> None:
         self.params = params
+        self.skipped = Counter[str]()
+        """What was left out because it can't be used, and how many times."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -64,6 +80,10 @@ class Dataset(ABC):
     @abstractmethod
     def read(self, index: int, epoch: int = 0) -> Scene:
         """One picture."""
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """One picture without its labels."""
+        return self.read(index).pixels
 
     def size(self, index: int) -> tuple[int, int] | None:
         """Height and width of a picture, or the other way round, where that is known without reading it."""
@@ -80,25 +100,41 @@ class Joined(Dataset):
     def __init__(self, parts: Sequence[Dataset]) -> None:
         super().__init__(None)
         self.parts = tuple(parts)
+        if len({part.classes for part in parts}) == 1:
+            self.classes = parts[0].classes
+            self.gives = frozenset.intersection(*(part.gives for part in parts))
+        self.skipped = sum((part.skipped for part in parts), Counter[str]())
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
     def read(self, index: int, epoch: int = 0) -> Scene:
+        number, within = self._place(index)
+        scene = self.parts[number].read(within, epoch)
+        # two folders may hold files of one name
+        return Scene(f"{number}/{scene.key}", scene.pixels, scene.labels)
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        number, within = self._place(index)
+        return self.parts[number].pixels(within)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        number, within = self._place(index)
+        return self.parts[number].size(within)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Which part holds a picture, and where."""
         for number, part in enumerate(self.parts):
             if index < len(part):
-                scene = part.read(index, epoch)
-                # two folders may hold files of one name
-                return Scene(f"{number}/{scene.key}", scene.pixels, scene.labels)
+                return number, index
             index -= len(part)
         raise IndexError(index)
 
-    def size(self, index: int) -> tuple[int, int] | None:
-        for part in self.parts:
-            if index < len(part):
-                return part.size(index)
-            index -= len(part)
-        raise IndexError(index)
+
+def data_folder(path: str) -> Path:
+    """A folder that a recipe names: from the working directory, or below the folder in DIRLEARN_DATA."""
+    # a recipe may come from strangers: where data lie is said outside of it, and nothing in it is expanded
+    return Path(os.environ.get("DIRLEARN_DATA", "")) / path
 
 
 def build_dataset(node: Any) -> Dataset:

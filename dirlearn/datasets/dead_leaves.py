@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dirlearn.datasets.dataset import Dataset, Scene
+from dirlearn.targets import IGNORE, Boxes, Masks, SemanticMap
 from isp_sim.parameters import StageParams
 from isp_sim.randomness import generator
 
@@ -25,9 +26,13 @@ class DeadLeaves(Dataset):
     """Discs, squares, triangles and stars of power-law sizes, each with a colour, shading and texture of its own.
 
     The dead-leaves model has the scale invariance and the edges of photos. Every scene is a function of the seed and of
-    its index, and, if `endless`, of the epoch. Labels: ``classes`` and ``instances`` of every pixel, ``boxes`` and
-    ``box_classes`` of all leaves of which at least `visible` pixels can be seen.
+    its index, and, if `endless`, of the epoch. Labels: ``classes`` and ``instances`` of every pixel, the ground between
+    the leaves being of no class; ``boxes``, ``box_classes`` and ``box_instances`` of all leaves of which at least
+    `visible` pixels can be seen.
     """
+
+    gives = frozenset({SemanticMap, Boxes, Masks})
+    classes = CLASSES
 
     source = "Lee et al. 2001 [Lee2001]"
 
@@ -67,13 +72,14 @@ class DeadLeaves(Dataset):
         picture = _colour(rng, leaves, top)
         picture = picture.reshape(p.size, 2, p.size, 2, 3).mean(axis=(1, 3))
         instances = np.ascontiguousarray(top[::2, ::2])
-        kinds = np.append(leaves["kind"], 0)
+        kinds = np.append(leaves["kind"], IGNORE)
         boxes, owners = _boxes(instances, p.leaves, p.visible)
         labels: dict[str, Array] = {
             "instances": instances,
             "classes": kinds[instances].astype(np.uint8),
             "boxes": boxes,
             "box_classes": kinds[owners].astype(np.int64),
+            "box_instances": owners,
         }
         return Scene(key, np.floor(picture * 255 + 0.5).clip(0, 255).astype(np.uint8), labels)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from pydantic import Field
 
-from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene
+from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene, data_folder
 from isp_sim.parameters import StageParams
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -27,8 +26,7 @@ class Images(Dataset):
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
-        # a recipe may come from strangers: where data lie is said outside of it, and nothing in it is expanded
-        self.folder = Path(os.environ.get("DIRLEARN_DATA", "")) / params.path
+        self.folder = data_folder(params.path)
         if not self.folder.is_dir():
             raise DatasetFault(
                 f"images: no folder {self.folder}; give `path` a folder of pictures, or set DIRLEARN_DATA to its parent"

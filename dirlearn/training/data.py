@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene
+from dirlearn.datasets.geometry import turned, window
 from dirlearn.views import Views
 from isp_sim.randomness import generator
 
@@ -104,7 +105,7 @@ class Stream(TorchDataset[Batch]):
     seed: int
     batch: int
     patch: int
-    flips: bool = True
+    flips: bool | Literal["horizontal"] = True
     rank: int = 0
     world: int = 1
     render: bool = True
@@ -153,8 +154,11 @@ class Stream(TorchDataset[Batch]):
             raise DatasetFault(f"{scene.key} has {width}x{height} pixels; patches of {self.patch} don't fit into it")
         rng = generator(self.seed, scene.key, epoch, STAGE, "patch")
         top, left = (int(rng.integers(0, n - self.patch + 1)) for n in (height, width))
-        turns = [bool(t) for t in rng.integers(0, 2, 3)] if self.flips else [False] * 3
-        return _cut(scene, top, left, self.patch, turns)
+        cut = window(scene, top, left, self.patch, self.patch)
+        vertical, horizontal, diagonal = (bool(t) for t in rng.integers(0, 2, 3))
+        if self.flips == "horizontal":
+            return turned(cut, False, horizontal, False)
+        return turned(cut, vertical, horizontal, diagonal) if self.flips else cut
 
     def _noise(self, number: int, shape: tuple[int, ...], keys: Sequence[str], epochs: Sequence[int]) -> Tensor:
         pairs = zip(keys, epochs, strict=True)
@@ -162,42 +166,6 @@ class Stream(TorchDataset[Batch]):
 
     def _normal(self, key: str, view: int, purpose: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return generator(self.seed, key, view, STAGE, purpose).standard_normal(shape, dtype=np.float32)
-
-
-def _cut(scene: Scene, top: int, left: int, side: int, turns: Sequence[bool]) -> Scene:
-    """A window of a scene and of its labels, mirrored and turned about the diagonal."""
-
-    def moved(array: NDArray[Any]) -> NDArray[Any]:
-        window = array[top : top + side, left : left + side]
-        if turns[0]:
-            window = window[::-1]
-        if turns[1]:
-            window = window[:, ::-1]
-        return window.swapaxes(0, 1) if turns[2] else window
-
-    labels = {}
-    size = scene.pixels.shape[:2]
-    for name, value in scene.labels.items():
-        if value.shape[:2] == size:
-            labels[name] = np.ascontiguousarray(moved(value))
-    if "boxes" in scene.labels:
-        boxes, kept = _moved_boxes(scene.labels["boxes"], top, left, side, turns)
-        labels["boxes"], labels["box_classes"] = boxes, scene.labels["box_classes"][kept]
-    return Scene(scene.key, moved(scene.pixels), labels)
-
-
-def _moved_boxes(
-    boxes: NDArray[Any], top: int, left: int, side: int, turns: Sequence[bool]
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    x0, y0, x1, y1 = (boxes - np.array([left, top, left, top], boxes.dtype)).clip(0, side).T
-    if turns[0]:
-        y0, y1 = side - y1, side - y0
-    if turns[1]:
-        x0, x1 = side - x1, side - x0
-    if turns[2]:
-        x0, y0, x1, y1 = y0, x0, y1, x1
-    kept = (x1 - x0 >= 1) & (y1 - y0 >= 1)
-    return np.stack([x0, y0, x1, y1], axis=1)[kept], kept
 
 
 def batches(stream: Stream, numbers: range, workers: int, device: torch.device) -> Iterator[Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -18,6 +18,8 @@ class Job(nn.Module):
     """A training. What it registers is trained and saved; what it holds by `freeze` is neither."""
 
     needs = Needs()
+    sees: Literal["degraded", "clean"] = "degraded"
+    """The pictures that it is measured on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +46,10 @@ class Job(nn.Module):
     def parts(self) -> Mapping[str, Iterator[nn.Parameter]]:
         """Parameters whose gradients are clipped together; parts that don't share a loss should not share a norm."""
         return {"": self.parameters()}
+
+    def rates(self) -> Mapping[str, float]:
+        """Learning rates of `parts`, as factors of the training's; 1 for those that it does not name."""
+        return {}
 
     @abstractmethod
     def pictures(self, degraded: Tensor, clean: Tensor) -> Mapping[str, Tensor]:

@@ -139,10 +139,16 @@ class _Loop:
         """None where there is nothing to train, as with the alignment `identity`."""
         t = self.training
         kind = optim.AdamW if t.optimiser == "adamw" else optim.Adam
-        parameters = [p for p in self.job.parameters() if p.requires_grad]
-        if not parameters:
+        parts, rates = self.job.parts(), self.job.rates()
+        factors = {id(p): rate for name, rate in rates.items() for p in parts.get(name, ())}
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        for p in self.job.parameters():
+            if p.requires_grad:
+                by_factor.setdefault(factors.get(id(p), 1.0), []).append(p)
+        if not by_factor:
             return None
-        return kind(parameters, lr=t.rate.initial, betas=t.betas, weight_decay=t.weight_decay)
+        groups = [{"params": parameters, "factor": factor} for factor, parameters in by_factor.items()]
+        return kind(groups, lr=t.rate.initial, betas=t.betas, weight_decay=t.weight_decay)
 
     def _resume(self, optimiser: optim.Optimizer, average: Average) -> int:
         found = checkpoints.newest(self.folder / "checkpoints", self.reporter.say)
@@ -188,7 +194,7 @@ class _Loop:
         for step in range(first, training.steps):
             rate = training.rate.at(step, training.steps)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             for _ in range(parts):
                 batch = next(source)
                 with accelerator.accumulate(wrapped):

@@ -49,7 +49,12 @@ def middle(pixels: NDArray[np.uint8], side: int) -> Tensor:
     """The middle of a picture (H, W, 3), as (3, side, side) in [0, 1]."""
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     window = pixels[top : top + side, left : left + side]
-    return torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1))).float() / 255
+    return as_tensor(window)
+
+
+def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """A picture (H, W, 3) of codes, as (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float() / 255
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from PIL import Image
 from dirlearn.datasets.dataset import DatasetFault, build_dataset
 from dirlearn.datasets.dead_leaves import CLASSES
 from dirlearn.datasets.split import check_split
+from dirlearn.targets import IGNORE
 
 LEAVES = {"count": 3, "size": 48, "leaves": 40, "visible": 4}
 
@@ -43,10 +44,13 @@ def test_labels_fit_the_scene() -> None:
     scene = leaves().read(0)
     labels = scene.labels
     assert scene.pixels.shape == (48, 48, 3)
-    assert labels["classes"].max() < len(CLASSES)
+    ground = labels["instances"] == 40
+    assert (labels["classes"][ground] == IGNORE).all()
+    assert labels["classes"][~ground].max() < len(CLASSES)
     seen = {int(i): int(n) for i, n in zip(*np.unique(labels["instances"], return_counts=True), strict=True) if i != 40}
     assert len(labels["boxes"]) == len(labels["box_classes"]) == sum(n >= 4 for n in seen.values()) > 3
     numbers = [i for i, n in seen.items() if n >= 4]
+    assert labels["box_instances"].tolist() == numbers
     for number, box, kind in zip(numbers, labels["boxes"], labels["box_classes"], strict=True):
         ys, xs = np.nonzero(labels["instances"] == number)
         assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]

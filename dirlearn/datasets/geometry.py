@@ -1,0 +1,68 @@
+"""Windows and mirrors of a scene: its picture and all its labels together. Labels are moved, never interpolated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dirlearn.datasets.dataset import Scene
+
+Array = NDArray[Any]
+
+
+def window(scene: Scene, top: int, left: int, height: int, width: int) -> Scene:
+    """A window of a scene. Boxes are cut off at its edges; objects of which less than a pixel is left are dropped."""
+    if (top, left, height, width) == (0, 0, *scene.pixels.shape[:2]):
+        return scene
+
+    def boxes(xyxy: Array) -> tuple[Array, NDArray[np.bool_]]:
+        moved = xyxy - np.array([left, top, left, top], xyxy.dtype)
+        cut = np.clip(moved, 0, np.array([width, height, width, height], xyxy.dtype))
+        whole = (cut == moved).all(axis=1)
+        return cut, whole | ((cut[:, 2:] - cut[:, :2]) >= 1).all(axis=1)
+
+    return _moved(scene, lambda a: a[top : top + height, left : left + width], boxes)
+
+
+def turned(scene: Scene, vertical: bool, horizontal: bool, diagonal: bool) -> Scene:
+    """A scene, turned upside down, then left to right, then about its diagonal."""
+    height, width = scene.pixels.shape[:2]
+
+    def array(a: Array) -> Array:
+        if vertical:
+            a = a[::-1]
+        if horizontal:
+            a = a[:, ::-1]
+        return a.swapaxes(0, 1) if diagonal else a
+
+    def boxes(xyxy: Array) -> tuple[Array, NDArray[np.bool_]]:
+        x0, y0, x1, y1 = xyxy.T
+        if vertical:
+            y0, y1 = height - y1, height - y0
+        if horizontal:
+            x0, x1 = width - x1, width - x0
+        if diagonal:
+            x0, y0, x1, y1 = y0, x0, y1, x1
+        return np.stack([x0, y0, x1, y1], axis=1), np.ones(len(xyxy), bool)
+
+    return _moved(scene, array, boxes)
+
+
+def _moved(
+    scene: Scene, array: Callable[[Array], Array], boxes: Callable[[Array], tuple[Array, NDArray[np.bool_]]]
+) -> Scene:
+    size, labels = scene.pixels.shape[:2], dict[str, Array]()
+    objects: Sequence[str] = [name for name in scene.labels if name.startswith("box_")]
+    for name, value in scene.labels.items():
+        if name != "boxes" and name not in objects and value.shape[:2] == size:
+            labels[name] = np.ascontiguousarray(array(value))
+    if "boxes" in scene.labels:
+        moved, kept = boxes(scene.labels["boxes"])
+        labels["boxes"] = moved[kept]
+        labels |= {name: scene.labels[name][kept] for name in objects}
+        if "masks" in labels:
+            labels["masks"] = labels["masks"][..., kept]
+    return Scene(scene.key, array(scene.pixels), labels)
