@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def score_tables(results: dict[str, Any]) -> Iterable[str]:
+def score_tables(results: Mapping[str, Any]) -> Iterable[str]:
     """For each test set and degradation with labels: the figures of every method, then the main one of every class."""
     rows = [row for row in results["rows"] if row.get("scores")]
     for place in dict.fromkeys((row["set"], row["degradation"]) for row in rows):
