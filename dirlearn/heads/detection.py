@@ -24,8 +24,9 @@ class DetectionHead(Head):
         return padded(picture, self.stride)
 
 
-def normalised(targets: Sequence[Boxes], height: int, width: int, device: torch.device) -> list[dict[str, Tensor]]:
+def normalised(targets: Sequence[Boxes], picture: Tensor) -> list[dict[str, Tensor]]:
     """Labels as transformers takes them: middle, width and height of each box as parts of the picture's."""
+    (height, width), device = picture.shape[-2:], picture.device
     found = []
     for target in targets:
         single = ~target.crowd

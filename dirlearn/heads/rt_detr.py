@@ -72,7 +72,7 @@ class RTDETR(DetectionHead):
 
     def loss(self, picture: Tensor, targets: Sequence[Boxes]) -> Tensor:
         whole = self.extended(picture)
-        labels = normalised(targets, *whole.shape[-2:], whole.device)
+        labels = normalised(targets, whole)
         found: Tensor = self.network(pixel_values=whole, labels=labels).loss
         return found
 

@@ -213,3 +213,16 @@ def test_horizontal_flips_leave_the_sky_above(tiny) -> None:
         assert any(same)
         flipped.add(same.index(True))
     assert flipped == {0, 1}
+
+
+def test_detection_from_end_to_end(tiny) -> None:
+    pytest.importorskip("faster_coco_eval")
+    recipe = tiny(
+        "stage2.head={detection_light: {classes: 4, width: 4, levels: 1}}", "stage2.gamma1=2", "stage2.steps=2",
+        "methods={default ISP: degraded}",
+    )  # fmt: skip
+    (row,) = Runner(recipe).everything()["rows"]
+    assert list(row["scores"]) == ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+    assert row["scores"]["AP"] is not None
+    assert row["scores"]["APl"] is None, "no leaf is larger than 96x96"
+    assert list(row["classes"]) == ["disc", "square", "triangle", "star"]
