@@ -72,6 +72,9 @@ class Mask2Former(Head):
         self.normalise = Normalise()
         fresh = ("class_predictor", "criterion")
         self.network = network("Mask2FormerForUniversalSegmentation", config, params.weights, fresh)
+        for name, parameter in self.network.named_parameters():
+            if ".swin.layernorm." in name:  # it is not used, and several processes would wait for its gradient
+                parameter.requires_grad_(False)
 
     def loss(self, picture: Tensor, targets: Sequence[Masks]) -> Tensor:
         whole = padded(picture, STRIDE)

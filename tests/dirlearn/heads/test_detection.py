@@ -51,8 +51,12 @@ def test_pictures_with_and_without_objects_teach_and_gradients_reach_them(name: 
     assert loss.ndim == 0
     assert loss.isfinite()
     assert picture.grad.abs().sum() > 0
+    made.zero_grad()
     nothing = made.loss(picture, [targets(name, size, []), targets(name, size, [])])
+    nothing.backward()
     assert nothing.isfinite()
+    learnt = {name: p.grad is not None for name, p in made.named_parameters() if p.requires_grad}
+    assert [name for name, has in learnt.items() if not has] == [], "several processes need a gradient of each"
 
 
 @pytest.mark.parametrize("name", SMALL)
