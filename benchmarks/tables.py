@@ -187,7 +187,10 @@ def main() -> None:
             "variance against intensity; lag 1 is the correlation of neighbouring pixels. Means over groups.",
             lambda rows: [row for row in rows if "group" not in row],
         ),
-        "Of each group, the physical model, and the least that another one reaches:",
+        "Of each group, the physical model, and the least that another one reaches. Not all that pictures of PolyU "
+        "differ by is noise: it is much larger at edges than on flat ground of the same intensity, as where exposures "
+        "do not cover each other or are sharpened, and neighbouring parts differ in brightness. That makes the tails "
+        "and the unsteady noise level functions that no model here has.",
         table(by_group(read("noise_realism")["rows"])),
         "![Standard deviation against intensity, and histograms, of real noise and of each model with "
         "JPEG](pictures/noise_realism.png)",
