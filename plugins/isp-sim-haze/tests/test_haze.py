@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from isp_sim_haze.depth import WAVES, depth
 
 from isp_sim import Frame, Signal, recipe
+from isp_sim.frame import Capture
 from isp_sim.pipeline import Pipeline
 from isp_sim.testing import assert_conforms
 
@@ -109,3 +110,13 @@ def test_each_picture_has_a_depth_of_its_own() -> None:
 
 def test_the_recipe_is_valid() -> None:
     assert recipe.read(Path(__file__).parents[1] / "recipes" / "hazy_morning.yaml").warnings == ()
+
+
+def test_grey_air_is_grey_after_white_balance() -> None:
+    gains = torch.tensor([2.0, 1.0, 1.5]).reshape(1, 3, 1, 1)
+    steps = recipe.parse(
+        "version: 1\nstages:\n  - srgb_eotf\n  - haze: {beta: 100, gradient: 0, roughness: 0}\n"
+    ).pipeline.steps[1:]
+    before = Frame(random(1, 3, 8, 8), LIGHT, Capture({"wb_gains": gains}), ("a",))
+    balanced = Pipeline(steps).run(before).frame.pixels * gains
+    torch.testing.assert_close(balanced, torch.full_like(balanced, 0.8))

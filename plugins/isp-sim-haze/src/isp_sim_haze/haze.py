@@ -20,8 +20,9 @@ class Haze(Degradation):
     or RGB; between J and A; does not clip.
 
     The depth d is made up, since a picture does not tell it: falling from top to bottom by `gradient`, plus smooth
-    noise, 1 in the mean. So exp(-beta) is about the part of the light that comes through. Leaves the map
-    ``transmission``, (B, 1, H, W): t.
+    noise, 1 in the mean. So exp(-beta) is about the part of the light that comes through. Where white is still to be
+    balanced and the capture holds the as-shot gains, the airlight is divided by them, so that grey air comes out grey.
+    Leaves the map ``transmission``, (B, 1, H, W): t.
     """
 
     needs = Signal.where(layout=("rgb", "mosaic"), transfer="linear", levels="unit")
@@ -32,7 +33,7 @@ class Haze(Degradation):
     class Params(StageParams):
         beta: float = Field(1.0, ge=0, le=100, description="optical thickness of the air at the mean depth [1]")
         airlight: tuple[Light, Light, Light] = Field(
-            (0.8, 0.8, 0.8), description="what infinitely thick air looks like, R, G, B [1]"
+            (0.8, 0.8, 0.8), description="what infinitely thick air looks like once white is balanced, R, G, B [1]"
         )
         gradient: float = Field(
             0.7,
@@ -57,6 +58,9 @@ class Haze(Degradation):
         draws = rng.draw("depth", lambda g: g.standard_normal((WAVES + 1, WAVES + 1)))
         depths = [depth(frame.size, *shape, drawn) for shape, drawn in zip(shapes, draws, strict=True)]
         transmission = torch.exp(-p.beta * torch.from_numpy(np.stack(depths))[:, None].to(frame.pixels))
+        airlight = p.airlight
+        if not frame.signal.white_balanced and "wb_gains" in frame.capture:
+            airlight = airlight / frame.capture["wb_gains"].to(airlight)
         # as a sum of two products, which is exact at both ends
-        pixels = frame.pixels * transmission + frame.spread(p.airlight) * (1 - transmission)
+        pixels = frame.pixels * transmission + frame.spread(airlight) * (1 - transmission)
         return Result(pixels, maps={"transmission": transmission})
