@@ -4,9 +4,9 @@ python benchmarks/killed_training.py --json FILE [--kills K] [--damage D]
 
 Trains a tiny recipe of both stages by `dirlearn run --resume auto`, in one process and in two: undisturbed, then killed
 (SIGKILL) at K steps drawn at random, the start among them. After every D-th kill the newest checkpoint is damaged as
-well, cut short and with a flipped bit in turn, so that the one before it must be taken. Final weights, every line of the
-metrics but speeds, and the results must be equal to the last bit. Of two processes one dies first, and the other is
-killed after it. One thread a process.
+well, cut short and with a flipped bit in turn, so that the one before it must be taken. Final weights, every line of
+the metrics but speeds, and the results must be equal to the last bit. Of two processes one dies first, and the other
+is killed after it. One thread a process.
 """
 
 from __future__ import annotations

@@ -152,7 +152,6 @@ class Runner:
         watcher = Watcher(build_dataset(recipe.data.validation), recipe.views, recipe.data.patch)
         train(job, stream, training, recipe.run, folder, about, watcher, self.reporter, self.resume)
 
-
     @staticmethod
     def _done(folder: Path, about: Mapping[str, Any]) -> bool:
         """Whether a training left its final weights. Damaged ones are made again of its checkpoints."""

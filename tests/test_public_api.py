@@ -8,8 +8,8 @@ WRITE = "python tests/public_api.py --write"
 def test_no_public_name_vanishes() -> None:
     gone = [name for name in public_api.listed() if name not in set(public_api.names())]
     assert gone == [], (
-        f"others may use these: keep the old name beside the new one for a release, with a DeprecationWarning, or say in "
-        f"CHANGELOG.md what takes its place; then {WRITE}"
+        "others may use these: keep the old name beside the new one for a release, with a DeprecationWarning, or say "
+        f"in CHANGELOG.md what takes its place; then {WRITE}"
     )
 
 

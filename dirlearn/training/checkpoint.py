@@ -74,7 +74,8 @@ def write_folder(place: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
         place.rename(old)
     draft.rename(place)
     _sync(place.parent)
-    for left in place.parent.glob(f".{place.name}.*"):  # what was there before, and drafts of processes that were killed
+    # what was there before, and drafts of processes that were killed
+    for left in place.parent.glob(f".{place.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
