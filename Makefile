@@ -8,13 +8,14 @@ SOURCES := pyproject.toml constraints.txt $(PLUGINS)
 # several processes of several threads each share the cores in `test`: waiting threads must not spin
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo demo-learn test check bench clean help
+.PHONY: demo demo-learn test check wheel-check bench clean help
 
 help:
 	@echo "make demo   render the sample photos; prints where the pictures are"
 	@echo "make demo-learn  train the smallest recipe; prints where the report is"
 	@echo "make test   run the tests"
 	@echo "make check  lint, types, import contracts"
+	@echo "make wheel-check  install the wheel for every Python found, in clean environments"
 	@echo "make bench  accuracy and speed beside peers; needs ISP_SIM_DATA, a folder of test data"
 
 .venv/.run-stamp: $(SOURCES)
@@ -54,6 +55,9 @@ check: .venv/.dev-stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+wheel-check: .venv/.dev-stamp
+	$(BIN)/python benchmarks/install.py --audit
 
 bench: .venv/.dev-stamp
 	@test -n "$(ISP_SIM_DATA)" || { echo "set ISP_SIM_DATA to the folder of test data"; exit 1; }

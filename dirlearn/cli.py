@@ -42,6 +42,20 @@ def main() -> None:
     app()
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out.print(f"dirlearn of isp-sim {version('isp-sim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="say which")] = False,
+) -> None: ...
+
+
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turn what can go wrong into a message and an exit code."""

@@ -19,6 +19,7 @@ from dirlearn.tiles import tiled
 from dirlearn.training.loop import Reporter, Silent
 from dirlearn.training.samples import VIEW, as_tensor, psnr, save_grid
 from dirlearn.views import Views
+from isp_sim.render.atomic import write_atomically
 
 RESULTS = "results.json"
 
@@ -140,7 +141,7 @@ def add_results(folder: Path, found: Mapping[str, Any], name: str = RESULTS) -> 
     """Put measures beside those that the results hold already, or in their place."""
     before = read_results(folder, name) if (folder / name).exists() else {}
     results = {**before, **found}
-    (folder / name).write_text(json.dumps(results, indent=1) + "\n")
+    write_atomically(folder / name, (json.dumps(results, indent=1) + "\n").encode())
     return results
 
 

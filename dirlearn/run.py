@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from dirlearn.training.job import Job
 from dirlearn.training.loop import FINAL, Reporter, Silent, TrainingFault, load_final, train
 from dirlearn.training.samples import Watcher
 from isp_sim.randomness import generator
+from isp_sim.render.atomic import write_atomically
 
 STAGE1 = "stage1"
 METHODS = "methods"
@@ -158,7 +160,7 @@ class Runner:
         """Put facts into environment.json."""
         path = self.folder / ENVIRONMENT
         before = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps({**before, **facts}, indent=1) + "\n")
+        write_atomically(path, (json.dumps({**before, **facts}, indent=1) + "\n").encode())
 
     def stage1(self) -> Representation:
         job = stage1_job(self.recipe)
@@ -192,12 +194,10 @@ class Runner:
         return {key: resolved[key] for key in keys}
 
     def _train_job(self, job: Job, training: Any, folder: Path, about: Mapping[str, Any]) -> None:
-        if self.resume and (folder / FINAL).exists():
-            found = checkpoints.read(folder / FINAL)
-            if found.about.get("about") == json.loads(json.dumps(dict(about))):
-                load_final(job, folder)
-                self.reporter.say(f"{folder.name}: done already")
-                return
+        if self.resume and self._done(folder, about):
+            load_final(job, folder)
+            self.reporter.say(f"{folder.name}: done already")
+            return
         recipe = self.recipe
         stream = Stream(
             self.train_data, recipe.views, Needs(), recipe.seed, training.batch, recipe.data.patch, recipe.data.flips
@@ -205,6 +205,20 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         watcher = Watcher(build_dataset(recipe.data.validation), recipe.views, recipe.data.patch)
         train(job, stream, training, recipe.run, folder, about, watcher, self.reporter, self.resume)
+
+    @staticmethod
+    def _done(folder: Path, about: Mapping[str, Any]) -> bool:
+        """Whether a training left its final weights. Damaged ones are made again of its checkpoints."""
+        if not (folder / FINAL).exists():
+            return False
+        try:
+            found = checkpoints.read(folder / FINAL)
+        except checkpoints.CheckpointFault as error:
+            if is_main():
+                message = f"{folder.name}: {error}; making it again of the newest checkpoint"
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+            return False
+        return bool(found.about.get("about") == json.loads(json.dumps(dict(about))))
 
 
 def _hash(final: Path) -> str:

@@ -20,6 +20,8 @@ from isp_sim.randomness import generator
 from isp_sim.render.manifest import MANIFEST, Row, parsed
 from isp_sim.render.plan import KEPT
 
+__all__ = ["InputFault", "KeyedShuffle", "Rendered", "Sample"]
+
 _OK = b'"status":"ok"'
 
 

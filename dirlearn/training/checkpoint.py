@@ -53,7 +53,8 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], about: Mapping
     place = folder / f"step-{step:09d}"
     write_folder(place, tensors, {**about, "step": step})
     for old in _found(folder)[keep:]:
-        shutil.rmtree(old)
+        if old != place:  # a damaged one may bear a later step
+            shutil.rmtree(old)
     return place
 
 
@@ -73,7 +74,9 @@ def write_folder(place: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
         place.rename(old)
     draft.rename(place)
     _sync(place.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    # what was there before, and drafts of processes that were killed
+    for left in place.parent.glob(f".{place.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def read(place: Path) -> Checkpoint:
@@ -99,12 +102,29 @@ def read(place: Path) -> Checkpoint:
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that can be read; `warn` is told of every one that can't."""
+    """The newest checkpoint that can be read, None if there is none; `warn` is told of those that were passed over.
+
+    Raises
+    ------
+    CheckpointFault
+        If there are checkpoints, and none of them can be read: to start anew is not decided here, it may cost days.
+    """
+    faults: list[CheckpointFault] = []
     for place in _found(folder):
         try:
-            return read(place)
+            found = read(place)
         except CheckpointFault as error:
-            warn(f"{error}; going back to the checkpoint before it")
+            faults.append(error)
+            continue
+        for fault in faults:
+            warn(f"{fault}; going back to the checkpoint before it")
+        return found
+    if faults:
+        reasons = "".join(f"\n  {fault}" for fault in faults)
+        raise CheckpointFault(
+            f"none of the {len(faults)} checkpoints can be read:{reasons}\n"
+            f"Put one of them back from a copy, or remove {folder} to take this training's steps anew."
+        )
     return None
 
 

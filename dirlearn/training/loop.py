@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,11 @@ from dirlearn.training import checkpoint as checkpoints
 from dirlearn.training.data import Batch, Stream, batches
 from dirlearn.training.ema import Average
 from dirlearn.training.job import Job
+from isp_sim.render.atomic import write_atomically
 
 FINAL = "final"
 """Folder of the averaged weights of a training that is done."""
+METRICS = "metrics.jsonl"
 
 
 class TrainingFault(Exception):
@@ -87,6 +91,13 @@ def train(
     ------
     TrainingFault
         If the loss is no number any more, the batch can't be shared out, or a checkpoint is of another recipe.
+    dirlearn.training.checkpoint.CheckpointFault
+        If there are checkpoints to resume from, and none of them can be read.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the newest checkpoint can't be read, and the one before it is taken.
     """
     _Loop(job, stream, training, run, folder, about, validate, reporter or Silent()).run_all(resume)
 
@@ -151,7 +162,7 @@ class _Loop:
         return kind(groups, lr=t.rate.initial, betas=t.betas, weight_decay=t.weight_decay)
 
     def _resume(self, optimiser: optim.Optimizer, average: Average) -> int:
-        found = checkpoints.newest(self.folder / "checkpoints", self.reporter.say)
+        found = checkpoints.newest(self.folder / "checkpoints", self._warn)
         if found is None:
             self._cut_log(-1)
             return 0
@@ -165,9 +176,13 @@ class _Loop:
         self.reporter.say(f"{self.name}: resumed after step {found.step}")
         return found.step
 
+    def _warn(self, text: str) -> None:
+        if self.main:
+            warnings.warn(f"{self.name}: {text}", RuntimeWarning, stacklevel=2)
+
     def _cut_log(self, step: int) -> None:
         """Drop the lines of steps that will be taken again."""
-        path = self.folder / "metrics.jsonl"
+        path = self.folder / METRICS
         if not (self.main and path.exists()):
             return
         kept = []
@@ -177,7 +192,8 @@ class _Loop:
                     kept.append(line)
             except ValueError:  # the last line of a run that was killed
                 continue
-        path.write_text("".join(line + "\n" for line in kept))
+        # at once: killed here, a run must not lose the lines that it keeps
+        write_atomically(path, "".join(line + "\n" for line in kept).encode())
 
     def _check_validation(self, average: Average, first: int) -> None:
         """Validate before the first step: what is wrong there should not wait until the first hours are over."""
@@ -252,7 +268,7 @@ class _Loop:
     def _write(self, step: int, values: Mapping[str, float]) -> None:
         self.accelerator.log(dict(values), step=step)
         if self.main:
-            with (self.folder / "metrics.jsonl").open("a") as file:
+            with (self.folder / METRICS).open("a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
 
     def _validated(self, average: Average, step: int) -> None:
@@ -264,6 +280,9 @@ class _Loop:
 
     def _save(self, step: int, optimiser: optim.Optimizer, average: Average) -> None:
         if self.main:
+            # on the disk before the checkpoint, which must not outlive the lines of its steps
+            with (self.folder / METRICS).open("a") as file:
+                os.fsync(file.fileno())
             tensors = checkpoints.tensors_of(self.job, optimiser, average.state())
             checkpoints.write(self.folder / "checkpoints", step, tensors, {"about": self.about}, self.run.keep)
         self.accelerator.wait_for_everyone()
@@ -274,6 +293,8 @@ class _Loop:
             if name in average.values:
                 parameter.data.copy_(average.values[name])
         self.job.eval()
+        # all have looked whether there are final weights before there are new ones
+        self.accelerator.wait_for_everyone()
         if self.main:
             about = {"about": self.about, "step": self.training.steps}
             checkpoints.write_folder(self.folder / FINAL, self.job.state_dict(), about)

@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,43 @@ def test_killed_and_resumed_is_bit_equal_in_both_stages(tiny) -> None:
     assert logs(recipe.folder) == logs(tiny(folder="whole").folder)
 
 
+def test_two_processes_killed_and_resumed_are_bit_equal(tiny) -> None:
+    """One of them dies, and the other with it, in either stage."""
+    methods = "methods={degraded: degraded, aligned: refine}"
+    expected, recipe = tiny(methods, folder="whole"), tiny(methods, folder="killed")
+    assert together(expected, "nowhere", 0) == [0, 0]
+    for name, step in (("stage1", 3), ("aligned", 1)):
+        assert together(recipe, name, step) == [-signal.SIGKILL] * 2
+    assert together(recipe, "nowhere", 0) == [0, 0]
+    assert weights(recipe.folder) == weights(expected.folder)
+    assert logs(recipe.folder) == logs(expected.folder)
+
+
+def together(recipe, name: str, step: int) -> list[int | None]:
+    """Two processes, of which the second ends itself; returns their exit codes."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=as_rank, args=(rank, port, recipe, name, step)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    processes[1].join(60)
+    if step:
+        processes[0].kill()
+    processes[0].join(60)
+    return [process.exitcode for process in processes]
+
+
+def as_rank(rank: int, port: int, recipe, name: str, step: int) -> None:
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # the one of the process that was forked
+    about = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    os.environ.update(about, RANK=str(rank), LOCAL_RANK=str(rank))
+    go_on(recipe, name, step if rank else 0)
+
+
 def test_resume_goes_on_and_does_not_start_anew(tiny) -> None:
     recipe = tiny()
     whole(recipe)
@@ -101,7 +140,25 @@ def test_resume_goes_on_and_does_not_start_anew(tiny) -> None:
     assert said == ["stage1: done already"]
 
 
-def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_taken(tiny) -> None:
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def no_json(path: Path) -> None:
+    (path.parent / checkpoints.ABOUT).write_bytes(b"\0" * 100)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [(cut_short, "is not as it was written"), (flip_a_bit, "is not as it was written"), (no_json, "is damaged")],
+)
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_taken(tiny, damaged, message: str) -> None:
     recipe = tiny("stage1.steps=6", folder="damaged")
     expected = weights_of_stage1(tiny("stage1.steps=6", folder="sound"))
     runner = Runner(recipe)
@@ -109,13 +166,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_taken(tiny) -> N
     runner.stage1()
     places = sorted((recipe.folder / "stage1" / "checkpoints").iterdir())
     assert [p.name for p in places] == ["step-000000004", "step-000000006"]
-    with (places[-1] / checkpoints.TENSORS).open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        last = file.read(1)
-        file.seek(-1, os.SEEK_END)
-        file.write(bytes([last[0] ^ 1]))
-    import shutil
-
+    damaged(places[-1] / checkpoints.TENSORS)
     shutil.rmtree(recipe.folder / "stage1" / "final")
     said: list[str] = []
 
@@ -126,10 +177,49 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_taken(tiny) -> N
         def step(self, *about: object) -> None: ...
 
     again = Runner(recipe, Listener(), resume=True)
-    again.stage1()
-    assert "is not as it was written; going back" in said[0]
-    assert said[1] == "stage1: resumed after step 4"
+    with pytest.warns(RuntimeWarning, match=f"stage1: .*{message}.*; going back to the checkpoint before it"):
+        again.stage1()
+    assert said == ["stage1: resumed after step 4"]
     assert weights(recipe.folder) == expected
+
+
+def test_where_no_checkpoint_can_be_read_nothing_is_trained_anew(tiny) -> None:
+    recipe = tiny("stage1.steps=6", folder="damaged")
+    weights_of_stage1(recipe)
+    shutil.rmtree(recipe.folder / "stage1" / "final")
+    folder = recipe.folder / "stage1" / "checkpoints"
+    for place in folder.iterdir():
+        cut_short(place / checkpoints.TENSORS)
+    with pytest.raises(checkpoints.CheckpointFault, match=r"none of the 2 checkpoints can be read") as caught:
+        Runner(recipe, resume=True).stage1()
+    assert f"remove {folder}" in str(caught.value)
+    assert all(place.name in str(caught.value) for place in folder.iterdir())
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damaged", [cut_short, flip_a_bit])
+def test_damaged_final_weights_are_made_again(tiny, damaged) -> None:
+    recipe = tiny()
+    expected = weights_of_stage1(recipe)
+    damaged(recipe.folder / "stage1" / "final" / checkpoints.TENSORS)
+    with pytest.warns(RuntimeWarning, match="stage1: .*is not as it was written; making it again"):
+        Runner(recipe, resume=True).stage1()
+    assert weights(recipe.folder) == expected
+
+
+def test_the_log_is_cut_at_once(tiny) -> None:
+    """Killed while lines are dropped that will be written again, a run must not lose the others."""
+    recipe = tiny("stage1.steps=6")
+    expected = weights_of_stage1(recipe)
+    lines, log = logs(recipe.folder), recipe.folder / "stage1" / "metrics.jsonl"
+    before = log.read_text()
+    shutil.rmtree(recipe.folder / "stage1" / "final")
+    shutil.rmtree(recipe.folder / "stage1" / "checkpoints" / "step-000000006")
+    with log.open() as old:
+        Runner(recipe, resume=True).stage1()
+        assert old.read() == before
+    assert weights(recipe.folder) == expected
+    assert logs(recipe.folder) == lines
 
 
 def weights_of_stage1(recipe) -> dict[str, bytes]:
@@ -142,8 +232,6 @@ def weights_of_stage1(recipe) -> dict[str, bytes]:
 def test_checkpoints_of_another_recipe_are_refused(tiny) -> None:
     weights_of_stage1(tiny())
     changed = tiny("stage1.beta=0.5")
-    import shutil
-
     shutil.rmtree(changed.folder / "stage1" / "final")
     with pytest.raises(TrainingFault, match="of another recipe"):
         Runner(changed, resume=True).stage1()
@@ -168,23 +256,26 @@ def test_a_checkpoint_holds_no_pickle_and_says_what_it_is(tiny) -> None:
 
 @pytest.mark.parametrize("damage", ["{", '{"format": 1}', '{"format": 99, "sha256": "", "step": 1}'])
 def test_a_damaged_json_is_a_fault(tmp_path: Path, damage: str) -> None:
-    import torch
-
     place = checkpoints.write(tmp_path, 5, {"x": torch.ones(2)}, {}, keep=2)
     assert checkpoints.read(place).step == 5
     (place / checkpoints.ABOUT).write_text(damage)
     with pytest.raises(checkpoints.CheckpointFault):
         checkpoints.read(place)
-    said: list[str] = []
-    assert checkpoints.newest(tmp_path, said.append) is None
-    assert len(said) == 1
+    with pytest.raises(checkpoints.CheckpointFault, match="none of the 1 checkpoints"):
+        checkpoints.newest(tmp_path, pytest.fail)
 
 
 def test_what_a_killed_writer_left_is_no_checkpoint(tmp_path: Path) -> None:
-    import torch
-
     checkpoints.write(tmp_path, 5, {"x": torch.ones(2)}, {}, keep=2)
     (tmp_path / ".step-000000009.123").mkdir()
     found = checkpoints.newest(tmp_path, pytest.fail)
     assert found is not None
     assert found.step == 5
+    checkpoints.write(tmp_path, 9, {"x": torch.ones(2)}, {}, keep=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000000005", "step-000000009"]
+
+
+def test_a_checkpoint_just_written_is_kept_whatever_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "step-000000007").mkdir()  # damaged, of a later step
+    checkpoints.write(tmp_path, 6, {"x": torch.ones(2)}, {}, keep=1)
+    assert checkpoints.read(tmp_path / "step-000000006").step == 6

@@ -1,0 +1,34 @@
+"""What others build on neither vanishes nor appears unnoticed."""
+
+from tests import public_api
+
+WRITE = "python tests/public_api.py --write"
+
+
+def test_no_public_name_vanishes() -> None:
+    gone = [name for name in public_api.listed() if name not in set(public_api.names())]
+    assert gone == [], (
+        "others may use these: keep the old name beside the new one for a release, with a DeprecationWarning, or say "
+        f"in CHANGELOG.md what takes its place; then {WRITE}"
+    )
+
+
+def test_no_name_becomes_public_unnoticed() -> None:
+    new = [name for name in public_api.names() if name not in set(public_api.listed())]
+    assert new == [], f"if these are to be kept for good, {WRITE}; otherwise begin the name with an underscore"
+
+
+def test_the_list_is_as_it_is_written() -> None:
+    assert public_api.listed() == public_api.names(), f"sorted, each name once: {WRITE}"
+
+
+def test_public_names_are_explained() -> None:
+    """A class or function that is public says what it does."""
+    from importlib import import_module
+
+    silent = [
+        f"{module}.{name}"
+        for kind, module, name in (line.split(" ", 2) for line in public_api.listed())
+        if kind == "module" and callable(found := getattr(import_module(module), name)) and not found.__doc__
+    ]
+    assert silent == []
