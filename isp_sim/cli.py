@@ -126,7 +126,9 @@ def _explain_error(error: Exception) -> None:
 
 
 def _say(text: str, style: str = "") -> None:
-    err.print(escape(text), style=style)
+    # file names may hold what a terminal takes for commands
+    shown = "".join(c if c == "\n" or c.isprintable() else repr(c)[1:-1] for c in text)
+    err.print(escape(shown), style=style)
 
 
 def _fail(text: str, code: int) -> None:
@@ -165,6 +167,11 @@ def render(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="say what would be made, how large and how long; write nothing")
     ] = False,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="decode in an expendable process: for files from strangers")
+    ] = False,
+    isolate_memory: Annotated[int, typer.Option(min=64, help="what decoding a picture may take there [MiB]")] = 4096,
+    isolate_seconds: Annotated[float, typer.Option(min=0.1, help="how long it may take there [s]")] = 60.0,
     stages: Annotated[
         bool, typer.Option("--stages", help="also write the picture after every stage, to look at")
     ] = False,
@@ -178,12 +185,14 @@ def render(
     4 input or output can't be used, 130 stopped by Ctrl-C, 143 stopped by SIGTERM: the same command goes on.
     """
     with _errors():
+        from isp_sim.formats.isolated import Bounds
         from isp_sim.render import job
         from isp_sim.render.worker import Settings
 
         _check_device(device)
         loaded = _recipe(recipe, input, output, seed)
-        settings = Settings(device, stages, strict, batch_size)
+        bounds = Bounds(isolate_memory, isolate_seconds) if isolate else None
+        settings = Settings(device, stages, strict, batch_size, bounds)
         if dry_run:
             from isp_sim.render.estimate import estimate
 

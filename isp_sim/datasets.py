@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from isp_sim.formats.files import Files
-from isp_sim.formats.images import decode
-from isp_sim.formats.reader import InputFault
+from isp_sim.formats.files import Files, npy
+from isp_sim.formats.images import decode, png_codes
+from isp_sim.formats.reader import InputFault, Item
+from isp_sim.formats.tiff import refuse_bomb
 from isp_sim.randomness import generator
 from isp_sim.render.manifest import MANIFEST, Row, parsed
 from isp_sim.render.plan import KEPT
@@ -95,7 +96,10 @@ class Rendered(Dataset[Any]):
     def row(self, number: int) -> Row:
         """A picture's row of the manifest, without the picture."""
         first, size = self._places[number]
-        return parsed(self._window(MANIFEST, int(first), int(size)))
+        try:
+            return parsed(self._window(MANIFEST, int(first), int(size)))
+        except ValueError as error:
+            raise InputFault(f"{self.folder / MANIFEST}: this is no row of a manifest: {error}") from None
 
     def read(self, number: int) -> Sample:
         """A picture, not transformed."""
@@ -109,14 +113,15 @@ class Rendered(Dataset[Any]):
     def _content(self, row: Row, path: str) -> bytes:
         try:
             if "shard" not in row:
-                return (self.folder / path).read_bytes()
+                return Item(path, str(self.folder / path)).read_bytes()
             return self._window(row["shard"], *row["members"][path])
         except OSError as error:
             raise InputFault(f"can't read {self.folder / path}: {error.strerror}") from None
 
     def _window(self, name: str, first: int, size: int) -> bytes:
         """Bytes of the manifest or of a shard. Without moving the file's position, which forked processes share."""
-        data = os.pread(self._file(name).fileno(), size, first)
+        descriptor = self._file(name).fileno()
+        data = os.pread(descriptor, min(size, os.fstat(descriptor).st_size), first)
         if len(data) < size:
             raise InputFault(f"{self.folder / name} ends before byte {first + size}: it was cut off")
         return data
@@ -156,18 +161,21 @@ def _kind(path: str, stem: str, in_shard: bool) -> str | None:
 
 def _decoded(data: bytes, name: str) -> NDArray[Any]:
     """The codes that a file of the writer holds, as they are."""
-    import imagecodecs
     import tifffile
 
     suffix = Path(name).suffix
     try:
         if suffix == ".png":
-            return np.asarray(imagecodecs.png_decode(data))
+            return png_codes(data)
         if suffix == ".tif":
-            return np.asarray(tifffile.imread(io.BytesIO(data)))
+            with tifffile.TiffFile(io.BytesIO(data)) as file:
+                refuse_bomb(file.pages.first, data)
+                return np.asarray(file.pages.first.asarray(maxworkers=1))
         if suffix == ".npy":
-            return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-    except (ValueError, EOFError, RuntimeError) as error:
+            return npy(data)
+    except InputFault as error:
+        raise InputFault(f"{name}: {error}") from None
+    except Exception as error:  # noqa: BLE001  decoders raise whatever a damaged file leads them to
         raise InputFault(f"{name} is damaged: {error}") from None
     if suffix == ".jpg":
         return decode(data, orient=False)[0]

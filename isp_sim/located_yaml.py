@@ -50,17 +50,20 @@ class Document:
 
 def read(path: Path) -> Document:
     """Read a file. A file that can't be read raises OSError; everything else is a fault in the document."""
-    size = path.stat().st_size
-    if size > LARGEST:
-        return Document(str(path), faults=[(1, f"the file holds {size} bytes; at most {LARGEST} are read")])
-    return parse(path.read_bytes(), str(path))
+    return parse(contents(path), str(path))
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file, but not many more than are parsed: what lies there may have no end."""
+    with path.open("rb") as file:
+        return file.read(LARGEST + 1)
 
 
 def parse(text: str | bytes, name: str = "<text>") -> Document:
     """Read YAML from text. Every fault that is found stands in the document, with its line."""
     document = Document(name)
     if len(text) > LARGEST:
-        document.faults.append((1, f"the text holds {len(text)} bytes; at most {LARGEST} are read"))
+        document.faults.append((1, f"the text holds more than the {LARGEST} bytes that are read"))
         return document
     source = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     for number, content in enumerate(source.splitlines(), 1):

@@ -144,11 +144,10 @@ def read(path: str | Path) -> Recipe:
         With every fault that was found, or if the file can't be read.
     """
     try:
-        document = located_yaml.read(Path(path))
-        text = Path(path).read_text("utf-8", "replace")
+        data = located_yaml.contents(Path(path))
     except OSError as error:
         raise RecipeError([Fault(str(path), 1, f"can't read the recipe: {error.strerror}")]) from None
-    return _Parser(document, text).recipe()
+    return _Parser(located_yaml.parse(data, str(path)), data.decode("utf-8", "replace")).recipe()
 
 
 def parse(text: str, name: str = "<text>") -> Recipe:

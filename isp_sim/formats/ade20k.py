@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 from pydantic import Field
 
 from isp_sim.formats.files import png
 from isp_sim.formats.images import Images
+from isp_sim.formats.limits import opened, regular
 from isp_sim.formats.reader import InputFault, Item, Labels, PathParams, Reading, one_line
 from isp_sim.frame import Frame, Masks
 
@@ -41,7 +42,7 @@ class ADE20K(Images):
         found = []
         for path in folder.rglob("*"):
             key = path.relative_to(root).as_posix()
-            if path.suffix.lower() in self.suffixes and "/." not in key:
+            if path.suffix.lower() in self.suffixes and "/." not in key and path.is_file():
                 found.append(Item(key, str(path), labels=str(root / map_of(key))))
         if not found:
             raise InputFault(f"no pictures in {folder}: this reader looks for {', '.join(self.suffixes)}")
@@ -79,7 +80,7 @@ def map_of(key: str) -> str:
 
 def _classes(path: Path) -> NDArray[np.uint16]:
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with opened(regular(path), ("PNG",)) as image:
             if image.mode not in ("L", "P", "I;16", "I"):
                 raise InputFault(f"its label map {path} is no map of classes: it has mode {image.mode}")
             return np.asarray(image).astype(np.uint16)
@@ -87,5 +88,7 @@ def _classes(path: Path) -> NDArray[np.uint16]:
         raise InputFault(f"its label map {path} is no PNG") from None
     except FileNotFoundError:
         raise InputFault(f"its label map {path} is not there") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except InputFault:
+        raise
+    except Exception as error:  # noqa: BLE001  decoders raise whatever a damaged file leads them to
         raise InputFault(f"its label map {path} can't be read: {one_line(error)}") from None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from isp_sim.formats.images import Images
-from isp_sim.formats.reader import InputFault, Item, Labels, PathParams, Reading
+from isp_sim.formats.reader import InputFault, Item, Labels, PathParams, Reading, one_line
 from isp_sim.frame import Boxes, Frame, Masks, Points, Target
 
 BOXES: Final = "boxes"
@@ -140,8 +140,8 @@ def _read(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise InputFault(f"can't read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise InputFault(f"{path} is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputFault(f"{path} is no JSON: {one_line(error)}") from None
     fields = {"images": ("id", "file_name", "height", "width"), "annotations": ("id", "image_id", "bbox")}
     for name, needed in fields.items():
         entries = document.get(name) if isinstance(document, dict) else None
@@ -150,6 +150,11 @@ def _read(path: Path) -> dict[str, Any]:
         for entry in entries:
             if missing := [n for n in needed if not isinstance(entry, dict) or n not in entry]:
                 raise InputFault(f"{path}: one of the {name} has no {missing[0]}")
+            whole = [n for n in needed if n not in ("file_name", "bbox")]
+            if wrong := [n for n in whole if type(entry[n]) is not int]:
+                raise InputFault(f"{path}: {wrong[0]} of one of the {name} is {entry[wrong[0]]!r:.60}, no whole number")
+            if not isinstance(entry.get("file_name", ""), str):
+                raise InputFault(f"{path}: a file name is {entry['file_name']!r:.60}, no text")
     found: dict[str, Any] = document
     return found
 
@@ -159,12 +164,25 @@ def _checked(annotation: Annotation, path: Path) -> Annotation:
     which = f"{path}: annotation {annotation['id']}"
     if "keypoints" in annotation:
         raise InputFault(f"{which} has keypoints, which are not carried along: take the file of instances")
+    if not _are_numbers(annotation["bbox"]) or len(annotation["bbox"]) != 4:
+        raise InputFault(f"{which} has the box {annotation['bbox']!r:.60}; it must be four numbers")
     shape = annotation.get("segmentation")
-    if isinstance(shape, dict) and not isinstance(shape.get("counts"), list):
-        raise InputFault(f"{which} has compressed run lengths; write them as a list of counts, as COCO does")
+    if isinstance(shape, dict):
+        counts = shape.get("counts")
+        if not isinstance(counts, list):
+            raise InputFault(f"{which} has compressed run lengths; write them as a list of counts, as COCO does")
+        if not all(type(count) is int and 0 <= count < 1 << 48 for count in counts):
+            raise InputFault(f"{which} has run lengths that are no whole numbers from 0")
+    if isinstance(shape, list) and not all(_are_numbers(polygon) for polygon in shape):
+        raise InputFault(f"{which} has a polygon that is no list of numbers")
     if isinstance(shape, list) and any(len(polygon) < 6 or len(polygon) % 2 for polygon in shape):
         raise InputFault(f"{which} has a polygon of less than three corners")
     return annotation
+
+
+def _are_numbers(values: Any) -> bool:
+    """Whether it is a list of finite numbers that a picture could have for coordinates."""
+    return isinstance(values, list) and all(type(v) in (int, float) and abs(v) < 1e12 for v in values)
 
 
 # -- there and back ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from isp_sim.degradations.jpeg import compress
 from isp_sim.formats.images import decode
+from isp_sim.formats.limits import refuse_giant
 from isp_sim.formats.reader import InputFault, one_line
 from isp_sim.formats.writer import OutputParams, Writer
 from isp_sim.frame import Frame
@@ -107,12 +109,39 @@ class Files(Writer):
 def _read(data: bytes, form: str) -> tuple[NDArray[Any], float]:
     """Rows of a file, and the number that stands for 1 in it."""
     if form == "npy":
-        try:
-            return np.load(io.BytesIO(data), allow_pickle=False), 1.0
-        except (ValueError, EOFError) as error:
-            raise InputFault(f"the file is damaged: {one_line(error)}") from None
+        return npy(data), 1.0
     rows, _ = decode(data, orient=False)
     return rows, float(np.iinfo(rows.dtype).max)
+
+
+def npy(data: bytes) -> NDArray[Any]:
+    """The array of a NumPy file, as it is.
+
+    Raises
+    ------
+    InputFault
+        If the file is no such array of numbers, or its header claims more than the file holds, or than the bound on
+        pictures.
+    """
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, columns_first, dtype = header(file)
+    except Exception as error:  # noqa: BLE001  NumPy parses the header as Python's literals, which may fail anyhow
+        raise InputFault(f"the file is damaged: {one_line(error)}") from None
+    if dtype.kind not in "bufi":
+        raise InputFault(f"holds {dtype} and no plain numbers")
+    if any(side < 0 for side in shape):
+        raise InputFault(f"the file is damaged: an array of {shape}")
+    refuse_giant(math.prod(shape[:2]), 1, math.prod(shape[2:]))
+    count, left = math.prod(shape), len(data) - file.tell()
+    if count * dtype.itemsize > left:
+        raise InputFault(f"the file is truncated: {left} of {count * dtype.itemsize} bytes are left")
+    if not count:
+        return np.empty(shape, dtype)
+    flat = np.frombuffer(data, dtype, count, file.tell()).copy()
+    return flat.reshape(shape, order="F" if columns_first else "C")
 
 
 def codes(frame: Frame, bits: int) -> NDArray[Any]:

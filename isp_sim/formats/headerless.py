@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 
 from isp_sim.cameras.profile import Gain, Row
+from isp_sim.formats.limits import refuse_giant
 from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading
 from isp_sim.frame import Capture, Frame
 from isp_sim.signal import RAW, cfa_rows
@@ -75,16 +76,17 @@ class Headerless(Reader):
         p = self.params
         count = p.width * p.height
         needed = p.offset + count * np.dtype(p.dtype).itemsize
+        refuse_giant(p.width, p.height)
         try:
             with item.on_disk() as path:
                 found = path.stat().st_size
+                if found < needed:
+                    raise InputFault(f"holds {found} bytes; {p.width}x{p.height} samples of {p.dtype} need {needed}")
                 with path.open("rb") as file:
                     file.seek(p.offset)
                     samples = np.fromfile(file, dtype=p.dtype, count=count)
         except OSError as error:
             raise InputFault(f"can't read the file: {error.strerror or error}") from None
-        if samples.size < count:
-            raise InputFault(f"holds {found} bytes; {p.width}x{p.height} samples of {p.dtype} need {needed}")
         notes = [f"{found - needed} bytes after the last sample ignored"] if found > needed else []
         if excess := int(np.count_nonzero(samples >= 2**p.bits)):
             notes.append(f"{excess} samples need more than {p.bits} bits: are bits, dtype and offset right?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from pydantic import Field
 
+from isp_sim.formats.limits import opened, refuse_giant
 from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading, one_line
-from isp_sim.formats.tiff import refuse_lost_segments, refuse_lost_tags
+from isp_sim.formats.tiff import refuse_bomb, refuse_lost_segments, refuse_lost_tags
 from isp_sim.frame import Frame
 from isp_sim.signal import IMAGE
 
@@ -33,9 +35,6 @@ ORIENTATIONS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
 """How to turn the stored rows upright, by the value of Exif's Orientation."""
-
-LARGEST: Final = 178_956_970
-"""Pixels of a picture that is read, which is Pillow's bound too; a larger one is refused before memory is taken."""
 
 
 class Images(Reader):
@@ -104,6 +103,8 @@ def decode(data: bytes, orient: bool = True) -> tuple[Pixels, list[str]]:
         raise InputFault("this is no PNG, TIFF, JPEG, WebP or BMP file, or its beginning is damaged") from None
     except Image.DecompressionBombError as error:
         raise InputFault(f"too large to be read: {one_line(error)}") from None
+    except MemoryError:
+        raise InputFault("there is not enough memory to decode it") from None
     except Exception as error:  # noqa: BLE001  decoders raise whatever a damaged file leads them to
         raise InputFault(f"the file is damaged, or of a kind that is not read: {one_line(error)}") from None
     pixels = _to_srgb(stored, notes)
@@ -125,18 +126,10 @@ class _Stored(NamedTuple):
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def _refuse_giants(width: int, height: int) -> None:
-    if width * height > LARGEST:
-        raise InputFault(f"too large to be read: {width}x{height} pixels are more than {LARGEST}")
-
-
 def _by_pillow(data: bytes, notes: list[str]) -> _Stored:
-    # Naming the formats keeps out decoders that start other programs, as the one for EPS does.
-    formats = ("PNG", "JPEG", "WEBP", "BMP")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(data), formats=formats) as image:
-            _refuse_giants(image.width, image.height)
+        with opened(io.BytesIO(data), ("PNG", "JPEG", "WEBP", "BMP")) as image:
             if (frames := getattr(image, "n_frames", 1)) > 1:
                 notes.append(f"first of {frames} pictures taken")
             has_16_bits = image.format == "PNG" and data[24] == 16
@@ -154,11 +147,18 @@ def _pillow_codes(image: Image.Image) -> tuple[Pixels, str]:
 
 def _png_codes(data: bytes) -> tuple[Pixels, str]:
     """Codes of a PNG with 16 bits, which Pillow would cut down to 8."""
-    import imagecodecs
-
-    codes: Pixels = imagecodecs.png_decode(data)
+    codes: Pixels = png_codes(data)
     codes = codes.reshape(*codes.shape[:2], -1)
     return (codes[..., :3], "RGB") if codes.shape[2] > 2 else (codes[..., 0], "L")
+
+
+def png_codes(data: bytes) -> NDArray[Any]:
+    """The codes of a PNG as they are, (H, W) or (H, W, n). InputFault if it claims more pixels than the bound."""
+    import imagecodecs
+
+    if len(data) >= 24:
+        refuse_giant(*struct.unpack_from(">II", data, 16))
+    return np.asarray(imagecodecs.png_decode(data))
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:
@@ -185,7 +185,7 @@ def _by_tifffile(data: bytes, notes: list[str]) -> _Stored:
         page = file.pages.first
         if len(file.pages) > 1:
             notes.append(f"first of {len(file.pages)} pictures taken")
-        _refuse_giants(page.imagewidth, page.imagelength)
+        refuse_bomb(page, data)
         refuse_lost_tags(file, page)
         refuse_lost_segments(page, len(data))
         codes, mode = _tiff_codes(page, notes)

@@ -96,7 +96,7 @@ def _members(path: Path, prefix: str, suffixes: Sequence[str]) -> Iterator[Item]
 
     As in all shards, what follows the first dot of a member's name is its kind: ``a.mask.png`` is no picture.
     """
-    size, left = path.stat().st_size, []
+    size, left, last = path.stat().st_size, [], 0
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
@@ -105,13 +105,18 @@ def _members(path: Path, prefix: str, suffixes: Sequence[str]) -> Iterator[Item]
                 hidden = any(part.startswith(".") and part != ".." for part in name.parts)
                 if not member.isfile() or hidden or name.suffix.lower() not in suffixes:
                     continue
-                if member.issparse() or member.offset_data + member.size > size:
+                if member.issparse() or member.size < 0 or member.offset_data + member.size > size:
                     raise InputFault(f"{path} is damaged: it ends within {member.name}")
+                if member.offset_data <= last:  # some versions of tarfile go round in circles
+                    raise InputFault(f"{path} is damaged: {member.name} lies before what it follows")
+                last = member.offset_data
                 if "." in name.stem:
                     left.append(str(name))
                 else:
                     yield Item(f"{prefix}{name}", str(path), (member.offset_data, member.size))
-    except tarfile.TarError as error:
+    except (InputFault, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001  tarfile raises whatever a damaged header leads it to
         raise InputFault(f"{path} can't be read as a tar file without compression: {one_line(error)}") from None
     if left:
         warnings.warn(

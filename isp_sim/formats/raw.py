@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from isp_sim.formats.limits import refuse_giant
 from isp_sim.formats.opcodes import FixVignetteRadial, GainMap, OpcodeFault, Shading, parse
 from isp_sim.formats.reader import InputFault, Item, PathParams, Reader, Reading, one_line
 from isp_sim.formats.tiff import refuse_lost_segments
@@ -84,7 +85,9 @@ class Raw(Reader):
             raise InputFault(f"LibRaw can't read it as a RAW file: {text}") from None
         except OSError as error:
             raise InputFault(f"can't read the file: {error.strerror or error}") from None
-        except (RuntimeError, MemoryError) as error:
+        except MemoryError:
+            raise InputFault("there is not enough memory to decode it") from None
+        except RuntimeError as error:
             raise InputFault(f"LibRaw does not give out its samples: {one_line(error)}") from None
 
     def _reading(self, raw: Any, dng: dict[str, Any], item: Item) -> Reading:
@@ -92,6 +95,7 @@ class Raw(Reader):
 
         notes: list[str] = []
         sizes = raw.sizes
+        refuse_giant(sizes.raw_width, sizes.raw_height)
         data = raw.raw_image_visible
         if raw.num_colors == 1:
             raise InputFault("a monochrome sensor: there are no colours to develop")

@@ -49,11 +49,24 @@ class Item:
     labels: Any = field(default=None, compare=False, repr=False)
 
     def read_bytes(self) -> bytes:
-        """The whole file. OSError if it can't be read, or the tar file ends before the member does."""
+        """The whole file.
+
+        Raises
+        ------
+        OSError
+            If it can't be read, is no file but a device or a pipe, or the tar file ends before the member does.
+        InputFault
+            If it is larger than any picture that is read.
+        """
+        from isp_sim.formats import limits  # which knows this module
+
+        path = limits.regular(Path(self.path))
         if self.window is None:
-            return Path(self.path).read_bytes()
+            limits.refuse_giant_file(path.stat().st_size)
+            return path.read_bytes()
         first, size = self.window
-        with Path(self.path).open("rb") as file:
+        limits.refuse_giant_file(size)
+        with path.open("rb") as file:
             file.seek(first)
             data = file.read(size)
         if len(data) < size:
@@ -63,8 +76,12 @@ class Item:
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
         """A path of it, for decoders that take no bytes; a member of a tar file is unpacked as long as that lasts."""
+        from isp_sim.formats import limits
+
         if self.window is None:
-            yield Path(self.path)
+            path = limits.regular(Path(self.path))
+            limits.refuse_giant_file(path.stat().st_size)
+            yield path
             return
         with TemporaryDirectory(prefix="isp-sim-") as folder:
             path = Path(folder) / f"picture{Path(self.key).suffix}"

@@ -31,6 +31,7 @@ from isp_sim.randomness import generator
 from isp_sim.recipe import Recipe
 from isp_sim.render.atomic import sha256, write_atomically
 from isp_sim.render.manifest import MANIFEST, RECIPE, OutputFault, Row, content, read, versions
+from isp_sim.render.plan import Names
 from isp_sim.render.view import viewable
 from isp_sim.signal import OPEN, Signal
 from isp_sim.stage import LOST
@@ -329,7 +330,7 @@ class Photos(Source):
             raise OptionFault(
                 f"going back takes {fault.name}, which the picture does not tell: {advice} with --to where to stop"
             ) from None
-        return Picture(item.key, 0, str(PurePosixPath(item.key).with_suffix("")), gone, reading.notes)
+        return Picture(item.key, 0, Names.stem(item.key, 0), gone, reading.notes)
 
     def _with_state(self, frame: Frame) -> Frame:
         """The picture with a camera's state: the profile's, or what the recipe itself draws for this key."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from isp_sim.render.atomic import PART, write_atomically
 from isp_sim.render.lock import LOCK
-from isp_sim.render.manifest import MANIFEST, RECIPE, RUN, OutputFault, Row, rows
+from isp_sim.render.manifest import MANIFEST, RECIPE, RUN, OutputFault, Row, read_run, rows
 from isp_sim.render.plan import Task
 from isp_sim.render.stop import Asked
 from isp_sim.render.worker import Worker
@@ -144,10 +144,10 @@ def _other(folder: Path, identity: Identity) -> str | None:
     if not (folder / RUN).is_file():
         return "holds files that no run of isp-sim left there"
     try:
-        run = json.loads((folder / RUN).read_text("utf-8"))
+        run = read_run(folder)
     except ValueError as error:
         return f"holds a run that can't be read ({error})"
-    if not isinstance(run, dict) or run.get("recipe") != identity.recipe:
+    if run.get("recipe") != identity.recipe:
         return "holds pictures of another recipe"
     if run.get("seed") != identity.seed:
         return f"holds pictures of seed {run.get('seed')}, not {identity.seed}"

@@ -13,6 +13,10 @@ from isp_sim.formats.reader import InputFault, Item
 from isp_sim.recipe import Recipe
 
 KEPT: Final = "kept"
+LONGEST_NAME: Final = 224
+"""Bytes of a name: file systems take 255, of which view, step and the mark of a file being written need some."""
+LONGEST_PATH: Final = 2048
+"""Bytes of a key: systems take paths of 4096, or less."""
 IMAGES: Final = "images"
 """First folder of a picture beside which label files have a folder of their own."""
 
@@ -64,9 +68,18 @@ class MemberNames(Names):
 
 
 def _inside(key: str) -> PurePosixPath:
+    """The path of a key, which data may name: below the output folder, and such as every file system takes."""
     path = PurePosixPath(key)
-    if path.is_absolute() or ".." in path.parts:
-        raise InputFault(f"{key!r} leads out of the output folder")
+    if path.is_absolute() or ".." in path.parts or (os.sep != "/" and os.sep in key):
+        raise InputFault(f"{key!r:.200} leads out of the output folder")
+    if not path.name or "\0" in key:
+        raise InputFault(f"{key!r:.200} is no name of a file")
+    lengths = [len(os.fsencode(part)) for part in path.parts]
+    if max(lengths) > LONGEST_NAME or sum(lengths) > LONGEST_PATH:
+        raise InputFault(
+            f"{key!r:.200} is too long for the name of a file: it has up to {max(lengths)} bytes between two slashes, "
+            f"{sum(lengths)} in all; {LONGEST_NAME} and {LONGEST_PATH} are taken"
+        )
     return path
 
 

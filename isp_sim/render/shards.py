@@ -106,9 +106,10 @@ def read_index(folder: Path, shard: str) -> Index | None:
     """A shard's index; None if it is not there or not whole."""
     try:
         found = json.loads((folder / _index_name(shard)).read_bytes())
-        return Index(found["shard"], found["sha256"], found["size"], tuple(found["samples"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        index = Index(found["shard"], found["sha256"], found["size"], tuple(found["samples"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return index if index.shard == shard else None
 
 
 def index_rows(folder: Path, index: Index) -> Iterator[Row]:

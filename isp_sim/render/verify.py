@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from isp_sim.formats.reader import InputFault
 from isp_sim.render.atomic import PART, sha256, sha256_of
-from isp_sim.render.manifest import MANIFEST, RUN, Name, OutputFault, Row, content, name, rows
+from isp_sim.render.manifest import MANIFEST, RUN, Name, OutputFault, Row, content, name, read_run, rows
 from isp_sim.render.shards import read_index
 
 
@@ -39,7 +39,7 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
         If the folder holds no run, or its manifest can't be read.
     """
     try:
-        run = json.loads((folder / RUN).read_text("utf-8"))
+        run = read_run(folder)
     except (OSError, ValueError) as error:
         raise OutputFault(f"{folder} holds no run of isp-sim: {error}") from None
     faults = []
@@ -47,6 +47,8 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
         faults.append("the run has not finished: the same command goes on")
     faults += [f"{path.relative_to(folder)}: left by a run that was killed" for path in folder.rglob(f".*{PART}")]
     total = run.get("finished", {}).get("pictures", 0)
+    if type(total) is not int:
+        raise OutputFault(f"{folder} holds no run of isp-sim: {RUN} says that {total!r:.60} pictures are finished")
     pictures = failed = files = 0
     seen: set[Name] = set()
     shards: set[str] = set()
@@ -61,7 +63,7 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
                 failed += 1
                 continue
             pictures, files = pictures + 1, files + len(row["files"])
-            if row.get("recipe") != run["recipe"] or row.get("seed") != run["seed"]:
+            if row.get("recipe") != run.get("recipe") or row.get("seed") != run.get("seed"):
                 faults.append(f"{where}: rendered by another recipe or seed than the others")
             if "shard" in row and row["shard"] not in shards:
                 shards.add(row["shard"])
@@ -91,5 +93,5 @@ def _file_faults(folder: Path, row: Row) -> Iterator[str]:
                 yield f"{path} has other bytes than the manifest says"
         except OSError as error:
             yield f"{path}: {error.strerror}"
-        except KeyError:
-            yield f"{path} is not in its shard"
+        except InputFault as error:
+            yield f"{path}: {error}"

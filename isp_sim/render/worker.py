@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from isp_sim.formats.files import png
+from isp_sim.formats.isolated import Bounds, Isolated
 from isp_sim.formats.reader import InputFault, Item, Reading
 from isp_sim.frame import Frame
 from isp_sim.pipeline import Outcome, Step
@@ -36,6 +37,8 @@ class Settings:
     stages: bool = False
     strict: bool = False
     batch_size: int = 1
+    isolate: Bounds | None = None
+    """What reading a picture may cost in a process of its own; None reads in the worker's."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Worker:
     def __init__(self, recipe: Recipe, folder: Path, settings: Settings | None = None) -> None:
         self.recipe, self.folder, self.settings = recipe, folder, settings or Settings()
         self.names = names_of(recipe)
+        bounds = self.settings.isolate
+        self.source = recipe.reader if bounds is None else Isolated(recipe.reader, bounds)
 
     def render(self, tasks: Sequence[Task]) -> list[Rendered | Row]:
         """Each task's picture, in order, or the row that says why it failed.
@@ -89,7 +94,7 @@ class Worker:
         for task in tasks:
             if task.item not in readings:
                 try:
-                    readings[task.item] = self.recipe.reader.read(task.item)
+                    readings[task.item] = self.source.read(task.item)
                 except InputFault as fault:
                     readings[task.item] = fault
                 except Exception as error:  # noqa: BLE001 - a reader's own fault costs its picture, not the run

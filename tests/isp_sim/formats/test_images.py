@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from isp_sim.formats import images
+from isp_sim.formats import limits
 from isp_sim.formats.images import Images, as_frame, decode
 from isp_sim.formats.reader import InputFault, Item
 
@@ -822,10 +822,10 @@ def test_giant_is_refused_before_memory_is_taken(kind):
 
 @pytest.mark.parametrize("data", [imagecodecs.png_encode(A8), tiff(A8), tiff(A16)], ids=["png", "tiff8", "tiff16"])
 def test_largest_picture(monkeypatch, data):
-    monkeypatch.setattr(images, "LARGEST", ROWS * COLUMNS)
+    monkeypatch.setenv(limits.VARIABLE, str(ROWS * COLUMNS))
     assert decode(data)[0].shape == (ROWS, COLUMNS, 3)
-    monkeypatch.setattr(images, "LARGEST", ROWS * COLUMNS - 1)
-    assert fault(data) == "too large to be read: 53x37 pixels are more than 1960"
+    monkeypatch.setenv(limits.VARIABLE, str(ROWS * COLUMNS - 1))
+    assert fault(data) == f"too large to be read: 53x37 pixels are more than 1960; {limits.VARIABLE} sets the bound"
 
 
 @pytest.mark.filterwarnings("error")
