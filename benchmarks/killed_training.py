@@ -187,7 +187,8 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> int:
 
 
 def disturbed(run: Training, recipe: Path, kills: int, every: int, rng: random.Random) -> tuple[int, int, int]:
-    """Train, killed at random steps; returns kills, steps that were taken again, and checkpoints that were damaged."""
+    """Train, killed at random steps; returns kills, steps that were taken again but for those that damage cost,
+    and checkpoints that were damaged."""
     killed, again, damaged = 0, 0, 0
     for step in sorted(rng.choices(range(len(TRAININGS) * STEPS), k=kills)):
         run.start(recipe)
@@ -242,7 +243,7 @@ def main() -> int:
                     "processes": processes,
                     "kills": killed,
                     "steps": len(TRAININGS) * STEPS,
-                    "steps taken again": again,
+                    "steps taken again, at least": again,
                     "checkpoints damaged": damaged,
                     **{f"{what} compared": len(one) for what, (one, _) in compared.items()},
                 }

@@ -183,10 +183,12 @@ def run(
     with _errors():
         from dirlearn import recipe as recipes
         from dirlearn.run import Runner, is_main
+        from dirlearn.training.loop import Silent
 
         loaded = recipes.read(recipe, set or [])
         with _progress(quiet or not is_main()) as progress:
-            results = Runner(loaded, progress, resume == "auto").everything()
+            reporter = progress if is_main() else Silent()  # one of several processes speaks
+            results = Runner(loaded, reporter, resume == "auto").everything()
         if results and not quiet:
             _table(results)
             if "probes" in results:
