@@ -74,11 +74,11 @@ def _inside(key: str) -> PurePosixPath:
         raise InputFault(f"{key!r:.200} leads out of the output folder")
     if not path.name or "\0" in key:
         raise InputFault(f"{key!r:.200} is no name of a file")
-    lengths = [len(os.fsencode(part)) for part in path.parts]
-    if max(lengths) > LONGEST_NAME or sum(lengths) > LONGEST_PATH:
+    longest, whole = max(len(os.fsencode(part)) for part in path.parts), len(os.fsencode(key))
+    if longest > LONGEST_NAME or whole > LONGEST_PATH:
         raise InputFault(
-            f"{key!r:.200} is too long for the name of a file: it has up to {max(lengths)} bytes between two slashes, "
-            f"{sum(lengths)} in all; {LONGEST_NAME} and {LONGEST_PATH} are taken"
+            f"{key!r:.200} is too long for the name of a file: it has up to {longest} bytes between two slashes, "
+            f"{whole} in all; {LONGEST_NAME} and {LONGEST_PATH} are taken"
         )
     return path
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from isp_sim.formats.limits import regular
 from isp_sim.formats.reader import InputFault
 from isp_sim.render.atomic import PART, sha256, sha256_of
 from isp_sim.render.manifest import MANIFEST, RUN, Name, OutputFault, Row, content, name, read_run, rows
@@ -80,7 +81,7 @@ def _shard_faults(folder: Path, shard: str) -> Iterator[str]:
         yield f"{shard}: its index is missing or damaged"
         return
     try:
-        if sha256_of(folder / shard) != index.sha256:
+        if sha256_of(regular(folder / shard)) != index.sha256:
             yield f"{shard}: other bytes than its index says"
     except OSError as error:
         yield f"{shard}: {error.strerror}"
