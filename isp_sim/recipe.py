@@ -24,6 +24,8 @@ from isp_sim.signal import Signal
 from isp_sim.stage import Stage
 
 VERSION: Final = 1
+MOST_STEPS: Final = 1000
+"""Steps that a recipe may have, those within others counted too."""
 ID: Final = re.compile(r"\w[\w.-]*")
 KEYS: Final = ("version", "description", "seed", "input", "stages", "output")
 
@@ -237,6 +239,9 @@ class _Parser:
         entries = [((*path, i), entry) for i, entry in enumerate(node)] if isinstance(node, list) else [(path, node)]
         steps, seen = [], dict[str, int]()
         for place, entry in entries:
+            if len(self.places) >= MOST_STEPS:
+                self.fault(place, f"a recipe has at most {MOST_STEPS} steps")
+                break
             name, value, own = self.entry(entry, place)
             if name is None:
                 continue

@@ -97,7 +97,7 @@ def read(place: Path) -> Checkpoint:
         return Checkpoint(int(about["step"]), safetensors.torch.load(data), about)
     except OSError as error:
         raise CheckpointFault(f"{place}: {error.strerror or error}: {error.filename}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointFault(f"{place}: {ABOUT} or {TENSORS} is damaged: {error}") from None
 
 

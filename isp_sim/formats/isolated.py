@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final
 
@@ -164,13 +164,18 @@ class _Child:
         )
         os.close(theirs)
         os.close(their_answers)
-        self.end: Callable[[], int] = weakref.finalize(self, _end, self._process, self._questions, self._answers)
+        self._end = weakref.finalize(self, _end, self._process, self._questions, self._answers)
         try:
             _send(self._questions, made)
             if self._received(_LENGTH.size, time.monotonic() + START) != _LENGTH.pack(0):
                 raise EOFError
         except (EOFError, TimeoutError, BrokenPipeError):
             raise InputFault(f"the process that reads pictures can't be started: {_death(self.end())}") from None
+
+    def end(self) -> int:
+        """End the process, also by itself when this is forgotten; returns its exit code."""
+        self._end()
+        return int(self._process.returncode)
 
     def ask(self, item: Item, until: float) -> tuple[dict[str, Any], list[Tensor]]:
         try:
@@ -208,15 +213,15 @@ class _Child:
             into = into[count:]
 
 
-def _end(process: subprocess.Popen[bytes], *descriptors: int) -> int:
-    """Close the pipes and end the process; returns its exit code."""
+def _end(process: subprocess.Popen[bytes], *descriptors: int) -> None:
+    """Close the pipes and end the process."""
     for descriptor in descriptors:
         os.close(descriptor)
     try:  # what has died ends by itself, and then says of what
-        return process.wait(0.2)
+        process.wait(0.2)
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.wait()
+        process.wait()
 
 
 def _send(descriptor: int, data: bytes) -> None:
@@ -231,7 +236,7 @@ def _write(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 # -- frames as numbers and names -------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ class _Unpacker(pickle.Unpickler):
         self.tensors = tensors
 
     def persistent_load(self, pid: Any) -> Tensor:
-        return self.tensors[pid]
+        return self.tensors[int(pid)]
 
     def find_class(self, module: str, name: str) -> Any:
         if name not in self.NAMES.get(module, ()):

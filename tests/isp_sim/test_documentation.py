@@ -11,7 +11,7 @@ from isp_sim.recipe import parse
 from isp_sim.signal import Signal
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 KEYS = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "docs" / "BIBLIOGRAPHY.bib").read_text(), re.M))
 
 
@@ -44,6 +44,12 @@ def test_every_law_and_field_is_explained() -> None:
     recipes, signals = (ROOT / "docs" / "recipes.md").read_text(), (ROOT / "docs" / "signals.md").read_text()
     assert [name for name in LAW_NAMES if f"{{{name}:" not in recipes] == []
     assert [name for name in Signal().to_dict() if f"| `{name}` |" not in signals] == []
+
+
+def test_every_promise_of_security_has_its_test() -> None:
+    promises = re.findall(r"^\| .+ \| `(tests/[\w/.]+)(?:::(\w+))?` \|$", (ROOT / "SECURITY.md").read_text(), re.M)
+    assert len(promises) > 10
+    assert [(path, name) for path, name in promises if f"def {name}" not in (ROOT / path).read_text()] == []
 
 
 def test_every_plugin_is_in_the_changelog() -> None:
