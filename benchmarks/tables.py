@@ -29,7 +29,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "**no**"
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value).replace("|", "\\|")
 
 
 def read(name: str) -> Any:
