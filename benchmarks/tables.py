@@ -151,10 +151,9 @@ def main() -> None:
     (DOCS / "speed.md").write_text("\n\n".join(speed) + "\n")
     bench = read("mi_bench")
     first = next(row for row in bench["rows"] if row["steps"])
-    how = (
-        f"{first['steps']} steps a level, batches of {first['batch']}, seed {first['seed']}, critic `{first['critic']}`"
-    )
-    how += ", 20 pairs of Gaussians; mean and standard deviation over the last 500 batches of a level."
+    critics = " and ".join(f"`{name}`" for name in sorted({row["critic"] for row in bench["rows"]} - {""}))
+    how = f"{first['steps']} steps a level, batches of {first['batch']}, seed {first['seed']}, critics {critics}, 20 "
+    how += "pairs of Gaussians; mean and standard deviation over the last 500 batches of a level."
     parts = [f"`python benchmarks/mi_bench.py`: {how}", table(stairs(bench["rows"])), table(bench["targets"])]
     region(DOCS / "information.md", "mi_bench", "\n\n".join(parts))
 
