@@ -33,7 +33,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "**no**"
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value).replace("|", "\\|")
 
 
 def read(name: str) -> Any:
@@ -227,10 +227,9 @@ def main() -> None:
     (DOCS / "results.md").write_text("\n\n".join(results) + "\n")
     bench = read("mi_bench")
     first = next(row for row in bench["rows"] if row["steps"])
-    how = (
-        f"{first['steps']} steps a level, batches of {first['batch']}, seed {first['seed']}, critic `{first['critic']}`"
-    )
-    how += ", 20 pairs of Gaussians; mean and standard deviation over the last 500 batches of a level."
+    critics = " and ".join(f"`{name}`" for name in sorted({row["critic"] for row in bench["rows"]} - {""}))
+    how = f"{first['steps']} steps a level, batches of {first['batch']}, seed {first['seed']}, critics {critics}, 20 "
+    how += "pairs of Gaussians; mean and standard deviation over the last 500 batches of a level."
     parts = [f"`python benchmarks/mi_bench.py`: {how}", table(stairs(bench["rows"])), table(bench["targets"])]
     region(DOCS / "information.md", "mi_bench", "\n\n".join(parts))
 
