@@ -4,7 +4,8 @@ python benchmarks/install.py [--json FILE] [--python PATH ...] [--no-render] [--
 
 Builds the wheel once. For each interpreter: makes an environment, installs the wheel with what it depends on (a package
 index is needed), and then, in a folder without the sources, asks it for its version, lists plugins, validates a recipe,
-and renders the sample photos, whose bytes are compared among the interpreters. With --audit, what was installed is
+and renders the sample photos, whose pixels are compared among the interpreters; where they differ, so may versions of
+packages, which are named. With --audit, what was installed is
 looked up among the known vulnerabilities by pip-audit, from an environment of its own. An interpreter that is not found
 is a row too.
 """
@@ -22,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from report import ROOT, Target, arguments, at_least, at_most, publish
 
 VERSIONS = ("3.11", "3.12", "3.13")
@@ -91,12 +93,20 @@ def tried(python: Path, wheel: Path, folder: Path, render: bool) -> dict[str, An
         if done.returncode:
             return row | {"failed": name, "message": (done.stderr or done.stdout)[-2000:]}
     frozen = run([inside, "-m", "pip", "freeze", "--exclude", "isp-sim"], folder).stdout.splitlines()
-    pictures = hashlib.sha256(b"".join(p.read_bytes() for p in sorted((folder / "out").glob("*.png")))).hexdigest()
-    return row | {"works": True, "pictures": pictures[:12] if render else None, "installed": frozen}
+    return row | {"works": True, "pixels": pixels(folder / "out") if render else None, "installed": frozen}
+
+
+def pixels(folder: Path) -> str:
+    """One hash of all pictures. Not of their files, whose compression is that of a library's version."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as picture:
+            found.update(f"{path.name} {picture.mode} {picture.size}".encode() + picture.tobytes())
+    return found.hexdigest()[:12]
 
 
 def audited(installed: list[str], folder: Path) -> tuple[int | None, str]:
-    """How many known vulnerabilities pip-audit finds, and what it says."""
+    """How many known vulnerabilities pip-audit finds, None if it could not look all up, and what it says."""
     home = folder / "audit"
     run([sys.executable, "-m", "venv", home], folder)
     done = run([home / "bin" / "python", "-m", "pip", "install", "--quiet", "pip-audit"], folder)
@@ -106,9 +116,12 @@ def audited(installed: list[str], folder: Path) -> tuple[int | None, str]:
     # a local version, such as +cpu, is unknown to the data base
     listed.write_text("".join(re.sub(r"\+\S+", "", line) + "\n" for line in installed))
     done = run([home / "bin" / "pip-audit", "--no-deps", "--disable-pip", "-r", listed], folder)
+    said = done.stdout + done.stderr[-2000:]
+    if "could not be audited" in said:  # an index without such data calls everything clean
+        return None, said
     found = re.search(r"Found (\d+) known", done.stderr)
     clean = "No known vulnerabilities" in done.stderr
-    return (int(found[1]) if found else 0 if clean else None), done.stdout + done.stderr[-2000:]
+    return (int(found[1]) if found else 0 if clean else None), said
 
 
 def main() -> int:
@@ -137,18 +150,20 @@ def main() -> int:
     for row in rows:
         if row["message"]:
             sys.stderr.write(f"{row['python']}: {row['message']}\n")
+            row["message"] = row["message"].strip().splitlines()[-1]
     if said:
         sys.stderr.write(said + "\n")
-    for row in rows:
-        row.pop("installed", None)
+    packages = {row["python"]: set(row.pop("installed")) for row in rows if "installed" in row}
+    everywhere = set.intersection(*packages.values()) if packages else set()
+    for version, own in packages.items():
+        sys.stderr.write(f"{version} alone: {', '.join(sorted(own - everywhere)) or 'nothing'}\n")
     done = [row for row in rows if row["works"] is not None]
     targets: list[Target] = [
         at_least("interpreters found", len(done), 1),
         at_most("interpreters under which it fails", sum(not row["works"] for row in done), 0),
     ]
-    pictures = {row["pictures"] for row in done if row.get("pictures")}
-    if pictures:
-        targets.append(at_most("different bytes of the sample photos", len(pictures), 1))
+    if rendered := {row["pixels"] for row in done if row.get("pixels")}:
+        targets.append(at_most("different pixels of the sample photos", len(rendered), 1))
     if options.audit:
         targets.append(at_most("known vulnerabilities", vulnerable, 0))
     return publish(rows, targets, options.json, "The wheel in clean environments")
