@@ -81,6 +81,25 @@ def by_degradation(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def against(rows: list[dict[str, Any]], method: str = "r0 + A + pilot") -> list[dict[str, Any]]:
+    """The whole method beside each other row: differences in PSNR, where seen and over all that was not."""
+    value = {(row["set"], row["degradation"], row["method"]): row["psnr"] for row in rows}
+    found = []
+    for other in dict.fromkeys(row["method"] for row in rows if row["method"] != method):
+        gains = {(s, kind): value[s, kind, method] - x for (s, kind, name), x in value.items() if name == other}
+        seen = [gain for (_, kind), gain in gains.items() if kind == "seen"]
+        unseen = [gain for (_, kind), gain in gains.items() if kind != "seen"]
+        found.append(
+            {
+                f"{method} over": other,
+                "seen, mean [dB]": statistics.mean(seen),
+                "unseen, mean [dB]": statistics.mean(unseen),
+                "unseen, above in": f"{sum(gain > 0 for gain in unseen)} of {len(unseen)}",
+            }
+        )
+    return found
+
+
 def costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What each method took."""
     keys = ("method", "steps", "parameters", "seconds")
@@ -216,6 +235,8 @@ def main() -> None:
             ABLATION,
             by_degradation,
         ),
+        "The whole method beside each other row, means over the test sets:",
+        table(against(read("ablation")["rows"])),
         "![The middle of the first picture of Set14: degraded, then the rows in order, then clean]"
         "(pictures/ablation.png)",
         "What it took: steps of the optimiser, those of Stage I included; parameters that are used, frozen ones "
