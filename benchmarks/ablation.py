@@ -124,7 +124,7 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=60, help="minutes for everything; default 60")
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "ablation_table5_small.yaml")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "ablation", help="folder of the training")
-    parser.add_argument("--picture", type=Path, help="file for the picture of the first test set")
+    parser.add_argument("--pictures", type=Path, help="folder for ablation.png and latents.png")
     parser.add_argument("-s", "--set", action="append", default=[], help="a value in place of the recipe's")
     given = parser.parse_args()
     os.environ["DIRLEARN_DATA"] = str(given.data.resolve())
@@ -134,16 +134,21 @@ def main() -> int:
     with closing(Progress()) as reporter:
         results = Runner(recipe, reporter, resume=True).everything()
     rows = results["rows"]
-    if given.picture:
-        shutil.copyfile(
-            given.work / "run" / "samples" / f"{rows[0]['set']}-{rows[0]['degradation']}.png", given.picture
-        )
+    if given.pictures:
+        sample = f"{rows[0]['set']}-{rows[0]['degradation']}.png"
+        shutil.copyfile(recipe.folder / "samples" / sample, given.pictures / "ablation.png")
+        shutil.copyfile(recipe.folder / "embedding" / "tsne.png", given.pictures / "latents.png")
     for row in rows:
         row["seconds"] = seconds_of(recipe, row["method"])
         row |= {"steps": steps_of(recipe, row["method"]), "parameters": results["parameters"][row["method"]]["used"]}
     minutes = (time.perf_counter() - started) / 60
     print(f"{minutes:.1f} minutes in this call")
-    return publish(rows, targets(rows), given.json, "PSNR [dB] in RGB and SSIM, mean over pictures")
+    code = publish(rows, targets(rows), given.json, "PSNR [dB] in RGB and SSIM, mean over pictures")
+    if given.json:
+        given.json.write_text(
+            json.dumps(json.loads(given.json.read_text()) | {"probes": results["probes"]}, indent=1) + "\n"
+        )
+    return code
 
 
 def seconds_of(recipe: Recipe, name: str) -> float:
