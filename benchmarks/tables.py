@@ -184,6 +184,12 @@ def main() -> None:
             by_folder,
         ),
         section(
+            "Calibration on sensors that are known",
+            "calibration",
+            "Flats and darks rendered with each shipped profile and rounded to whole DN, and what `isp-sim calibrate` "
+            "finds in them.",
+        ),
+        section(
             "JPEG beside libjpeg-turbo",
             "jpeg",
             "`rounding` and `soft` beside libjpeg-turbo, on photos and on made-up pictures of odd sizes. The gap of "
