@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ def _opened(file: Any, formats: tuple[str, ...]) -> Image.Image:
 
 def regular(path: Path) -> Path:
     """A path, if a file lies there: devices and pipes have no end. OSError if not."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if path.exists() and not path.is_file():
-        raise OSError(0, f"{path} is no file")
+        raise OSError(0, "it is a device or a pipe, no file")
     return path

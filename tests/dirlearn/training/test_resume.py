@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from dirlearn.recipe import Recipe
 from dirlearn.run import Runner
 from dirlearn.training import checkpoint as checkpoints
 from dirlearn.training.loop import TrainingFault
@@ -97,26 +98,26 @@ def test_two_processes_killed_and_resumed_are_bit_equal(tiny) -> None:
     assert logs(recipe.folder) == logs(expected.folder)
 
 
-def together(recipe, name: str, step: int) -> list[int | None]:
+def together(recipe: Recipe, name: str, step: int) -> list[int | None]:
     """Two processes, of which the second ends itself; returns their exit codes."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=as_rank, args=(rank, port, recipe, name, step)) for rank in range(2)]
+    # forked from a process that has imported everything, and has none of the threads of the tests before
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["dirlearn.run", "dirlearn.training.samples"])
+    processes = [server.Process(target=as_rank, args=(rank, port, recipe, name, step)) for rank in range(2)]
     for process in processes:
         process.start()
-    processes[1].join(60)
+    processes[1].join(120)
     if step:
         processes[0].kill()
-    processes[0].join(60)
+    processes[0].join(120)
     return [process.exitcode for process in processes]
 
 
-def as_rank(rank: int, port: int, recipe, name: str, step: int) -> None:
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)  # the one of the process that was forked
+def as_rank(rank: int, port: int, recipe: Recipe, name: str, step: int) -> None:
+    torch.set_num_threads(1)
     about = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
     os.environ.update(about, RANK=str(rank), LOCAL_RANK=str(rank))
     go_on(recipe, name, step if rank else 0)

@@ -203,7 +203,7 @@ def test_a_file_without_an_end_is_refused(tmp_path: Path) -> None:
     for endless in ("/dev/zero", os.fspath(tmp_path / "pipe")):
         if endless.endswith("pipe"):
             os.mkfifo(endless)
-        assert "is no file" in refused(Images(Images.Params()), Item("a.png", endless))
+        assert "a device or a pipe" in refused(Images(Images.Params()), Item("a.png", endless))
         assert "is no file" in refused(Raw(Raw.Params()), Item("a.png", endless))
 
 
