@@ -3,9 +3,9 @@
 python benchmarks/views.py --json FILE
 
 Every method at the default sizes (batch, patch, networks) on the views of recipes/ablation_noise_jpeg.yaml: steps on
-batches that are there already, steps that render their views first, and steps as the training takes them, with a
-thread that renders one batch ahead. The three take turns, so a busy machine slows all of them; a share is the median
-over the turns of what views add to a step, as a part of the step.
+batches that are there already, and steps that render their views first, as a training without worker processes does.
+They take turns, so a busy machine slows both; a share is the median over the turns of what views add to a step, as a
+part of the step.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from dirlearn.datasets.dataset import build_dataset
 from dirlearn.refine import Refine
 from dirlearn.represent import Represent
 from dirlearn.settings import Data, Networks, Refinement, StageOne, Training
-from dirlearn.training.data import Batch, Stream, batches
+from dirlearn.training.data import Batch, Stream
 from dirlearn.training.job import Job
 from dirlearn.views import load_views
 
-CPU = torch.device("cpu")
 LARGEST = 0.15
 
 
@@ -61,12 +60,10 @@ def steps(job: Job, source: Iterator[Batch], optimiser: torch.optim.Optimizer) -
 
 def measured(name: str, job: Job, stream: Stream, turns: int, length: int) -> dict[str, float | str]:
     optimiser = torch.optim.Adam(p for p in job.parameters() if p.requires_grad)
-    numbers = range(length)
-    kept = [stream[number] for number in numbers]
+    kept = [stream[number] for number in range(length)]
     ways: dict[str, Callable[[], Iterator[Batch]]] = {
         "no views": lambda: iter(kept),
-        "in line": lambda: (stream[number] for number in numbers),
-        "ahead": lambda: batches(stream, numbers, 0, CPU),
+        "views": lambda: map(stream.complete, kept),
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(turns + 1):
@@ -75,12 +72,10 @@ def measured(name: str, job: Job, stream: Stream, turns: int, length: int) -> di
             if turn:  # the first turn warms up
                 times[way].append(took)
 
-    def share(way: str) -> float:
-        return statistics.median(1 - bare / took for bare, took in zip(times["no views"], times[way], strict=True))
-
+    shares = [1 - bare / took for bare, took in zip(times["no views"], times["views"], strict=True)]
     row: dict[str, float | str] = {"method": name}
     row |= {f"{way} [ms]": 1000 * statistics.median(found) for way, found in times.items()}
-    return row | {"share in line": share("in line"), "share ahead": share("ahead")}
+    return row | {"share of views": statistics.median(shares)}
 
 
 def main() -> int:
@@ -95,7 +90,7 @@ def main() -> int:
         stream = Stream(dataset, views, job.needs, 1, training.batch, patch())
         rows.append(measured(name, job, stream, options.turns, options.steps))
     targets: list[Target] = [
-        at_most(f"{row['method']}: views, part of a step", float(row["share ahead"]), LARGEST) for row in rows
+        at_most(f"{row['method']}: views, part of a step", float(row["share of views"]), LARGEST) for row in rows
     ]
     return publish(rows, targets, options.json, f"Views in a step, {torch.get_num_threads()} threads")
 

@@ -6,6 +6,7 @@ import difflib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final, cast
 
@@ -239,10 +240,16 @@ class Parameters:
 
     def draw(self, rng: Callable[[str], np.random.Generator]) -> dict[str, Any]:
         """One sample's plain values. `rng` makes the generator for a purpose."""
-        values = {name: _thawed(getattr(self.constants, name)) for name in self.model.model_fields}
+        own = {str(path[0]) for path in self.laws}
+        values = self._plain | {name: _thawed(self._plain[name]) for name in own}
         for path, law in self.laws.items():
             _put(values, path, law.draw(rng(f"param:{dotted(path)}"), values))
-        return {name: frozen(value) for name, value in values.items()}
+        return values | {name: frozen(values[name]) for name in own}
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        """The constants as plain values."""
+        return {name: frozen(getattr(self.constants, name)) for name in self.model.model_fields}
 
     def resolved(self) -> dict[str, Any]:
         """The parameters as a recipe would write them with every default explicit."""
@@ -267,8 +274,12 @@ def collate(
         For each group the positions of its samples and their values.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
+    known: dict[tuple[str, int], Any] = {}  # most values are one object in all samples
     for index, values in enumerate(drawn):
-        key = tuple((name, _plain_key(fields[name], value)) for name, value in values.items())
+        for name, value in values.items():
+            if (name, id(value)) not in known:
+                known[name, id(value)] = _plain_key(fields[name], value)
+        key = tuple((name, known[name, id(value)]) for name, value in values.items())
         groups.setdefault(key, []).append(index)
     return [
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -171,38 +170,20 @@ class Stream(TorchDataset[Batch]):
 def batches(stream: Stream, numbers: range, workers: int, device: torch.device) -> Iterator[Batch]:
     """Batches on a device, in order, from worker processes if there are any.
 
-    Without workers the views are rendered on the training device, by a thread that is one batch ahead; with workers, by
-    them. A batch is a function of its number, so when and where it is made changes nothing.
+    Without workers the views are rendered on the training device; with workers, by them.
     """
-    if not workers:
-        yield from _ahead(replace(stream, render=False), numbers, device)
-        return
     # the sampler is the range itself; batches come whole, so there is nothing to collate
     loader: DataLoader[Batch] = DataLoader(
-        replace(stream, render=True),
+        replace(stream, render=workers > 0),
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
-        prefetch_factor=2,
-        multiprocessing_context="spawn",
+        prefetch_factor=2 if workers else None,
+        multiprocessing_context="spawn" if workers else None,
         persistent_workers=False,
         # of its own: torch's is saved with a checkpoint, and a resumed run must not draw from it once more
         generator=torch.Generator(),
     )
     for batch in loader:
-        yield batch.to(device)
-
-
-def _ahead(stream: Stream, numbers: range, device: torch.device) -> Iterator[Batch]:
-    """Each batch while the next one is being made."""
-
-    def made(number: int) -> Batch:
-        return stream.complete(stream[number].to(device))
-
-    with ThreadPoolExecutor(1, "batches") as pool:
-        asked = (pool.submit(made, number) for number in numbers)
-        coming = next(asked, None)
-        while coming is not None:
-            batch = coming.result()
-            coming = next(asked, None)
-            yield batch
+        moved = batch.to(device)
+        yield moved if workers else stream.complete(moved)

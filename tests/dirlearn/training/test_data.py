@@ -128,7 +128,7 @@ def test_a_patch_that_does_not_fit_is_refused(tiny) -> None:
         stream(tiny(), patch=21)[0]
 
 
-def test_batches_made_ahead_are_those_of_their_numbers(tiny) -> None:
+def test_batches_are_those_of_their_numbers(tiny) -> None:
     s = stream(tiny())
     state = torch.get_rng_state()
     found = list(batches(s, range(1, 4), 0, torch.device("cpu")))
@@ -136,26 +136,3 @@ def test_batches_made_ahead_are_those_of_their_numbers(tiny) -> None:
     for number, batch in enumerate(found, 1):
         assert same(batch, s[number])
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_fault_of_a_batch_made_ahead_comes_with_that_batch(tiny) -> None:
-    class Torn(Plain):
-        def read(self, index: int, epoch: int = 0) -> Scene:
-            if epoch:
-                raise DatasetFault("torn")
-            return super().read(index, epoch)
-
-    source = batches(stream(tiny(), dataset=Torn(4)), range(2), 0, torch.device("cpu"))
-    next(source)
-    with pytest.raises(DatasetFault, match="torn"):
-        next(source)
-
-
-def test_batches_that_are_not_wanted_any_more_leave_no_thread(tiny) -> None:
-    import threading
-
-    source = batches(stream(tiny()), range(100), 0, torch.device("cpu"))
-    next(source)
-    assert any(t.name.startswith("batches") for t in threading.enumerate())
-    source.close()
-    assert not any(t.name.startswith("batches") for t in threading.enumerate())
