@@ -103,12 +103,12 @@ def fit(raw: Frame, target: Tensor, rounds: int = 40) -> tuple[Develop, float]:
         optimiser.zero_grad()
         made = chain.run(raw, values=found.values()).frame.pixels
         loss = (made - target).square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
         return loss
 
     before = float("inf")
     for _ in range(rounds):
-        loss = float(optimiser.step(error).detach())  # type: ignore[no-untyped-call]
+        loss = float(optimiser.step(error).detach())  # type: ignore[no-untyped-call]  # torch does not type it
         if before - loss <= 1e-6 * loss:
             break
         before = loss
