@@ -22,6 +22,8 @@ from dirlearn.views import Views
 from isp_sim.render.atomic import write_atomically
 
 RESULTS = "results.json"
+REAL = "real"
+"""The degradation of pictures that a camera degraded."""
 
 
 def scenes(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[Scene]:
@@ -34,6 +36,14 @@ def scenes(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[Sc
             yield window(scene, (height - side) // 2, (width - side) // 2, side, side)
         else:
             yield window(scene, 0, 0, height // 2 * 2, width // 2 * 2)
+
+
+def degraded_of(scene: Scene, views: Views | None, seed: int) -> Tensor:
+    """The picture (1, 3, H, W) that a scene is measured on: a rendering that no training saw, or the camera's."""
+    if views is None:
+        assert scene.degraded is not None
+        return as_tensor(scene.degraded)[None]
+    return views.render(as_tensor(scene.pixels)[None], [scene.key], [VIEW + seed], 0, 1)
 
 
 def pictures(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[tuple[str, Tensor]]:
@@ -76,12 +86,12 @@ def evaluate_run(
             job.to(device)
     rows: list[dict[str, Any]] = []
     for set_name, dataset in sets.items():
-        for kind, views in degradations.items():
+        for kind, views in ({REAL: None} if dataset.paired else degradations).items():
             values: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
             scores = {name: scores_of(job, dataset, settings) for name, job in jobs.items()}
             for number, scene in enumerate(scenes(dataset, settings.crop, settings.limit)):
                 clean = as_tensor(scene.pixels)[None]
-                degraded = views.render(clean, [scene.key], [VIEW + settings.seed], 0, 1)
+                degraded = degraded_of(scene, views, settings.seed)
                 shown = [degraded]
                 for method, job in jobs.items():
                     seen = clean if job is not None and job.sees == "clean" else degraded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -29,12 +29,16 @@ class CascadeParams(StageParams):
     m1: int = Field(4, ge=1, le=32, description="convolutions of the front module")
     m2: int = Field(2, ge=0, le=32, description="guided layers of the middle module")
     m3: int = Field(4, ge=1, le=32, description="convolutions of the end module")
+    onto: Literal["r0", "pilot"] = Field(
+        "r0", description="what is refined: r0, as in the paper, or the pilot, which keeps detail where little is wrong"
+    )
 
 
 class Cascade(Alignment):
     """Front module, guided middle, end module [Guo2024]; their sum with r0 is the refined representation.
 
-    The last convolution starts at zero, so that training starts from the representation as it is.
+    Or with the pilot: that decodes to the degraded picture, so what is mildly degraded need not be learnt anew. The last
+    convolution starts at zero, so that training starts from the representation as it is.
     """
 
     source = "Guo et al. 2024 [Guo2024]"
@@ -44,7 +48,7 @@ class Cascade(Alignment):
 
     def __init__(self, params: Any, channels: int) -> None:
         super().__init__(params, channels)
-        width = params.width
+        width, self.onto = params.width, params.onto
         self.front = nn.ModuleList(
             [nn.Conv2d(channels if i == 0 else width, width, 3, padding=1) for i in range(params.m1)]
         )
@@ -71,7 +75,7 @@ class Cascade(Alignment):
             features = features + self.act(layer(features, guide))
         for convolution in self.end:
             features = features + self.act(convolution(features))
-        refined: Tensor = r0 + self.last(features + skip)
+        refined: Tensor = (r0 if self.onto == "r0" else pilot) + self.last(features + skip)
         return refined
 
 

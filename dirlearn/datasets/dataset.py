@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
@@ -37,11 +37,14 @@ class Scene:
         Arrays of the picture's size: ``classes``, ``instances``, ``masks`` (H, W, N). And lists of objects: ``boxes``,
         (N, 4) as x0, y0, x1, y1 in pixels, and what is known of each, (N,): ``box_classes``, ``box_crowd``,
         ``box_areas``, ``box_instances``. `dirlearn.targets` makes them what heads take.
+    degraded
+        The scene as a camera gave it, of the same form as `pixels`, its reference; None where it is to be simulated.
     """
 
     key: str
     pixels: NDArray[np.uint8]
     labels: Mapping[str, NDArray[Any]] = field(default_factory=lambda: MappingProxyType({}))
+    degraded: NDArray[np.uint8] | None = None
 
     @property
     def digest(self) -> str:
@@ -60,6 +63,8 @@ class Dataset(ABC):
 
     source: ClassVar[str] = ""
     endless: ClassVar[bool] = False
+    paired: bool = False
+    """Whether its scenes are degraded already, by a real camera."""
     gives: frozenset[type[Target]] = frozenset()
     """Kinds of targets that can be made of its labels."""
     classes: tuple[str, ...] = ()
@@ -103,6 +108,7 @@ class Joined(Dataset):
         if len({part.classes for part in parts}) == 1:
             self.classes = parts[0].classes
             self.gives = frozenset.intersection(*(part.gives for part in parts))
+        self.paired = all(part.paired for part in parts)
         self.skipped = sum((part.skipped for part in parts), Counter[str]())
 
     def __len__(self) -> int:
@@ -112,7 +118,7 @@ class Joined(Dataset):
         number, within = self._place(index)
         scene = self.parts[number].read(within, epoch)
         # two folders may hold files of one name
-        return Scene(f"{number}/{scene.key}", scene.pixels, scene.labels)
+        return replace(scene, key=f"{number}/{scene.key}")
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         number, within = self._place(index)

@@ -65,4 +65,5 @@ def _moved(
         labels |= {name: scene.labels[name][kept] for name in objects}
         if "masks" in labels:
             labels["masks"] = labels["masks"][..., kept]
-    return Scene(scene.key, array(scene.pixels), labels)
+    degraded = None if scene.degraded is None else array(scene.degraded)
+    return Scene(scene.key, array(scene.pixels), labels, degraded)
