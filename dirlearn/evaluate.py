@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dirlearn.datasets.dataset import Dataset, Scene, build_dataset
 from dirlearn.datasets.geometry import window
+from dirlearn.developing import DevelopedTask
 from dirlearn.recipe import Recipe
 from dirlearn.run import load_method
 from dirlearn.scores import scores_of
@@ -94,7 +95,11 @@ def evaluate_run(
                 degraded = degraded_of(scene, views, settings.seed)
                 shown = [degraded]
                 for method, job in jobs.items():
-                    seen = clean if job is not None and job.sees == "clean" else degraded
+                    if views is None and isinstance(job, DevelopedTask):
+                        continue  # there is no RAW that it could develop
+                    own = views if views is None or job is None else job.views(views)
+                    seen = degraded if own is views else degraded_of(scene, own, settings.seed)
+                    seen = clean if job is not None and job.sees == "clean" else seen
                     restored = _restored(job, seen, device)
                     if job is not None:
                         shown.append(restored)
@@ -109,6 +114,8 @@ def evaluate_run(
                     f"{set_name}, {kind}", number + 1, min(len(dataset), settings.limit or len(dataset)), None
                 )
             for method, pairs in values.items():
+                if not pairs:
+                    continue
                 mean = torch.tensor(pairs, dtype=torch.float64).mean(dim=0)
                 rows.append(
                     {

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from dirlearn.settings import (
     Data,
+    Developing,
     Evaluation,
     Heading,
     Networks,
@@ -50,8 +51,8 @@ SEEN: Final = "seen"
 """The name of the recipe's own views among the degradations of the evaluation."""
 Path_ = tuple[str | int, ...]
 S = TypeVar("S", bound=Section)
-Kind = Literal["degraded", "clean", "autoencoder", "r0", "refine", "restorer"]
-KINDS: Final = ("degraded", "clean", "autoencoder", "r0", "refine", "restorer")
+Kind = Literal["degraded", "clean", "isp", "autoencoder", "r0", "refine", "restorer"]
+KINDS: Final = ("degraded", "clean", "isp", "autoencoder", "r0", "refine", "restorer")
 
 GROUPS: Final[Mapping[str, str]] = {
     "encoder": "dirlearn.encoders",
@@ -216,6 +217,8 @@ class _Parser:
             self.fitting(networks)
         stage1 = self.section("stage1", StageOne)
         methods = self.methods(data)
+        if views is not None:
+            methods = self.developing(methods, views)
         evaluation = self.section("evaluation", Evaluation)
         run = self.section("run", Run)
         degradations = {} if views is None else {SEEN: views}
@@ -379,6 +382,35 @@ class _Parser:
                 methods.append(method)
         return tuple(methods)
 
+    def developing(self, methods: Sequence[Method], views: Views) -> tuple[Method, ...]:
+        """The methods, the stages of their ISPs with every default explicit."""
+        from dirlearn.developing import Tuned, TuningFault, developed
+
+        found = []
+        for method in methods:
+            training, path = method.training, ("methods", method.name, method.kind)
+            if isinstance(training, Developing):
+                try:
+                    own, stages = developed(views, training.after, training.stages)
+                except TuningFault as error:
+                    self.fault((*path, "after"), f"isp: {error}")
+                    continue
+                except RecipeError as error:
+                    for fault in error.faults:
+                        self.fault((*path, "stages"), f"isp: {fault.message}")
+                    continue
+                for name, bounds in training.tune.items():
+                    try:
+                        Tuned.find(own, name, *bounds)
+                    except TuningFault as error:
+                        self.fault((*path, "tune", name), f"isp: tune: {error}")
+                if training.search is not None and not (training.tune and training.head and training.head_rate == 0):
+                    said = "isp: a search needs what to tune, and a frozen head: head_from and head_rate: 0"
+                    self.fault((*path, "search"), said)
+                method = replace(method, training=training.model_copy(update={"stages": stages}))
+            found.append(method)
+        return tuple(found)
+
     def start_of_head(self, method: Method, earlier: Sequence[Method], path: Path_) -> None:
         """Whether the head that a row starts from is there, and a frozen one has learnt something."""
         training = method.training
@@ -424,6 +456,7 @@ class _Parser:
         models: dict[Kind, tuple[type[Training], type[Training]]] = {
             "degraded": (Training, Heading),
             "clean": (Training, Heading),
+            "isp": (Developing, Developing),
             "autoencoder": (Training, Pairs),
             "r0": (Training, Task),
             "refine": (Refinement, Refinement),

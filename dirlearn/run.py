@@ -17,13 +17,14 @@ from dirlearn import recipe as recipes
 from dirlearn.baselines import AutoEncoder, DecodedRepresentation, Restorer, Supervised
 from dirlearn.datasets.dataset import Dataset, build_dataset
 from dirlearn.datasets.split import check_split
+from dirlearn.developing import DevelopedTask
 from dirlearn.heads.head import Head, build_head
 from dirlearn.perception import HEAD, Perception
 from dirlearn.recipe import Method, Recipe
 from dirlearn.refine import Refine
 from dirlearn.represent import Represent, Representation
 from dirlearn.scores import check_tasks
-from dirlearn.settings import Heading, Pairs, Refinement, Task, Training
+from dirlearn.settings import Developing, Heading, Pairs, Refinement, Task, Training
 from dirlearn.training import checkpoint as checkpoints
 from dirlearn.training.data import Needs, Stream
 from dirlearn.training.job import Job
@@ -54,23 +55,27 @@ def method_job(recipe: Recipe, method: Method, representation: Representation | 
     """The job of a method; `representation` is what Stage I left, `head` what `method_head` gave."""
     start_weights(recipe.seed, method.name)
     training = method.training
+    if isinstance(training, Developing):
+        job = DevelopedTask(recipe.views, training)
+        job.hold(head, training.head_rate)
+        return job
     if head is not None and isinstance(training, Heading) and method.kind in ("degraded", "clean"):
         return Perception(head, training.head_rate, "clean" if method.kind == "clean" else "degraded")
     if method.needs_representation and representation is None:
         raise TrainingFault(f"{method.name} needs what Stage I leaves")
     if method.kind == "refine" and representation is not None and isinstance(training, Refinement):
         return Refine(representation, training, head)
-    job: Supervised
+    supervised: Supervised
     if method.kind == "autoencoder":
-        job = AutoEncoder(recipe.networks)
+        supervised = AutoEncoder(recipe.networks)
     elif isinstance(training, recipes.Supervised | recipes.SupervisedPairs):
-        job = Restorer(training.network)
+        supervised = Restorer(training.network)
     else:
         assert representation is not None
-        job = DecodedRepresentation(representation, recipe.networks)
+        supervised = DecodedRepresentation(representation, recipe.networks)
     if isinstance(training, Task):
-        job.learn(head, training)
-    return job
+        supervised.learn(head, training)
+    return supervised
 
 
 def method_head(recipe: Recipe, method: Method, start: bool) -> Head | None:
@@ -184,8 +189,30 @@ class Runner:
             first = method_job(self.recipe, method, None)
             self._train_job(first, plain.model_copy(update={"steps": training.alone}), folder / ALONE, about)
             job.load_state_dict({**job.state_dict(), **first.state_dict()})
-        self._train_job(job, training, folder, about)
+        if isinstance(job, DevelopedTask) and isinstance(training, Developing) and training.search is not None:
+            self._search(job, training, folder, about)
+        else:
+            self._train_job(job, training, folder, about)
         return job
+
+    def _search(self, job: DevelopedTask, training: Developing, folder: Path, about: Mapping[str, Any]) -> None:
+        """Seek the parameters of an ISP without gradients, on the first device."""
+        from dirlearn.search import search
+        from dirlearn.training.loop import accelerator
+
+        if self.resume and self._done(folder, about):
+            load_final(job, folder)
+            self.reporter.say(f"{folder.name}: done already")
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        device = accelerator(self.recipe.run, folder).device
+        if is_main():
+            stream = self._stream(Needs(), training.batch)
+            search(job, stream, folder, about, self.reporter, device, self.resume)
+
+    def _stream(self, needs: Needs, batch: int) -> Stream:
+        recipe = self.recipe
+        return Stream(self.train_data, recipe.views, needs, recipe.seed, batch, recipe.data.patch, recipe.data.flips)
 
     def _about(self, *sections: str) -> dict[str, Any]:
         """What a checkpoint depends on."""
@@ -199,9 +226,7 @@ class Runner:
             self.reporter.say(f"{folder.name}: done already")
             return
         recipe = self.recipe
-        stream = Stream(
-            self.train_data, recipe.views, Needs(), recipe.seed, training.batch, recipe.data.patch, recipe.data.flips
-        )
+        stream = self._stream(Needs(), training.batch)
         folder.mkdir(parents=True, exist_ok=True)
         watcher = Watcher(build_dataset(recipe.data.validation), recipe.views, recipe.data.patch)
         train(job, stream, training, recipe.run, folder, about, watcher, self.reporter, self.resume)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
@@ -12,6 +12,9 @@ Node = str | dict[str, Any]
 """A part by name: ``name``, or ``{name: {parameter: value}}``."""
 PriorName = Literal["mmd", "mixture", "moments", "adversarial", "per_sample"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+LOSS: Final = "loss"
 
 
 class Section(BaseModel):
@@ -88,6 +91,30 @@ class Refinement(Task):
 
     rate: Rate = Field(Rate(initial=1e-3), description="learning rate")
     alignment: Node = Field("guided", description="the network A")
+
+
+class Search(Section):
+    """How parameters of an ISP are sought without gradients, by what a frozen head makes of its pictures."""
+
+    method: Literal["cmaes", "tpe"] = Field("cmaes", description="CMA-ES, or the tree-structured Parzen estimator")
+    trials: int = Field(200, ge=1, le=100_000, description="settings that are tried")
+    pictures: int = Field(64, ge=1, le=100_000, description="training patches that each is tried on, always the same")
+    objective: str = Field(LOSS, description="loss, or a figure of the task's usual metric: mIoU, AP, ...")
+
+
+Bounds = Annotated[tuple[float, float], Strict(False)]
+
+
+class Developing(Task):
+    """An ISP of its own on the RAW that the recipe's views are developed from, and a head on its pictures."""
+
+    after: str = Field(description="id of the step of the views up to which they stay as they are")
+    stages: list[str | dict[str, Any]] = Field(min_length=1, description="isp_sim stages in place of the further ones")
+    tune: dict[str, Bounds] = Field(
+        default_factory=dict, description="parameters that are tuned, `step.parameter`, and between what"
+    )
+    tune_rate: float = Field(10.0, gt=0, le=1e4, description="their learning rate, as a factor of that of the rest")
+    search: Search | None = Field(None, description="seek them without gradients, for a frozen head")
 
 
 class Pairs(Task):

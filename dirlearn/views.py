@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from isp_sim import recipe as simulator
 from isp_sim.deviation import MODES
 from isp_sim.distributions import LogUniform
 from isp_sim.parameters import dotted
-from isp_sim.pipeline import StageStep, Step, Values, walk
+from isp_sim.pipeline import Given, StageStep, Step, Values, walk
 from isp_sim.stage import Degradation
 
 
@@ -26,6 +27,9 @@ class Views:
     """An isp_sim recipe as a source of views. Picklable."""
 
     renderer: Renderer
+
+    values: Given | None = None
+    """Tensors in place of what the recipe says; see `isp_sim.pipeline.Pipeline.run`. Gradients flow to them."""
 
     def render(self, clean: Tensor, keys: Sequence[str], epochs: Sequence[int], which: int, of: int) -> Tensor:
         """View number `which` of `of` of every picture (B, 3, H, W), in its epoch; in [0, 1].
@@ -41,8 +45,8 @@ class Views:
         return out
 
     def _at(self, clean: Tensor, keys: Sequence[str], view: int) -> Tensor:
-        with torch.no_grad():
-            rendered: Tensor = self.renderer(clean, tuple(keys), view)
+        with nullcontext() if self.values else torch.no_grad():
+            rendered: Tensor = self.renderer(clean, tuple(keys), view, values=self.values)
         return rendered.clamp(0, 1)
 
     def drawn(self, clean: Tensor, keys: Sequence[str], view: int) -> tuple[Tensor, list[dict[str, Drawn]]]:

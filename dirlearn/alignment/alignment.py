@@ -37,8 +37,8 @@ class CascadeParams(StageParams):
 class Cascade(Alignment):
     """Front module, guided middle, end module [Guo2024]; their sum with r0 is the refined representation.
 
-    Or with the pilot: that decodes to the degraded picture, so what is mildly degraded need not be learnt anew. The last
-    convolution starts at zero, so that training starts from the representation as it is.
+    Or with the pilot, which decodes to the degraded picture: what is mildly degraded need not be learnt anew then. The
+    last convolution starts at zero, so that training starts from the representation as it is.
     """
 
     source = "Guo et al. 2024 [Guo2024]"

@@ -54,7 +54,9 @@ class Pairs(Dataset):
 
     class Params(StageParams):
         path: str = Field(description="the folder, from the working directory or the folder in DIRLEARN_DATA")
-        layout: Literal["polyu", "cc15", "nam", "sidd"] = Field("polyu", description="how the files of a pair are named")
+        layout: Literal["polyu", "cc15", "nam", "sidd"] = Field(
+            "polyu", description="how the files of a pair are named"
+        )
         limit: int | None = Field(None, ge=1, description="take only the first so many, by name")
 
     def __init__(self, params: Params) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dirlearn.objectives import Objective
 from dirlearn.training.data import Batch, Needs
+from dirlearn.views import Views
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -50,6 +51,10 @@ class Job(nn.Module):
     def rates(self) -> Mapping[str, float]:
         """Learning rates of `parts`, as factors of the training's; 1 for those that it does not name."""
         return {}
+
+    def views(self, given: Views) -> Views:
+        """The views that it is measured on, where others are measured on `given`."""
+        return given
 
     @abstractmethod
     def pictures(self, degraded: Tensor, clean: Tensor) -> Mapping[str, Tensor]:

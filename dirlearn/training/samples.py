@@ -27,17 +27,25 @@ class Watcher:
         self.dataset, self.views, self.side, self.count = dataset, views, max(side, smallest), pictures
 
     @cached_property
-    def fixed(self) -> tuple[Tensor, Tensor]:
-        """(degraded, clean): the middle of the first pictures."""
+    def fixed(self) -> tuple[Tensor, list[str]]:
+        """The middle of the first pictures, and their keys."""
         scenes = [self.dataset.read(i) for i in range(min(self.count, len(self.dataset)))]
         side = min(self.side, *(min(s.pixels.shape[:2]) for s in scenes))
-        clean = torch.stack([middle(s.pixels, side) for s in scenes])
-        keys = [scene.key for scene in scenes]
-        return self.views.render(clean, keys, [VIEW] * len(keys), 0, 1), clean
+        return torch.stack([middle(s.pixels, side) for s in scenes]), [scene.key for scene in scenes]
+
+    @cached_property
+    def degraded(self) -> Tensor:
+        """The pictures as the views have them."""
+        return self._rendered(self.views)
+
+    def _rendered(self, views: Views) -> Tensor:
+        clean, keys = self.fixed
+        return views.render(clean, keys, [VIEW] * len(keys), 0, 1)
 
     def __call__(self, job: Job, step: int, folder: Path) -> Mapping[str, float]:
         device = next(job.parameters()).device
-        degraded, clean = self.fixed
+        clean, own = self.fixed[0], job.views(self.views)
+        degraded = self.degraded if own is self.views else self._rendered(own).cpu()
         made = {n: p.float().cpu().clamp(0, 1) for n, p in job.pictures(degraded.to(device), clean.to(device)).items()}
         rows = [degraded, *made.values(), clean]
         folder.mkdir(parents=True, exist_ok=True)
