@@ -4,109 +4,28 @@ python benchmarks/segmentation.py --data DIR --json FILE --budget MINUTES
 
 Trains every row of recipes/seg_camvid_small.yaml from scratch. The time of a step of each is measured first, and the
 recipe's lengths are scaled to the budget alike, so that every head gets equal steps. Nothing is chosen by looking at
-the test pictures.
+the test pictures. Killed, the same command with the same --work goes on where it was, by the same plan.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import shutil
 import sys
-import tempfile
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import torch
-from report import ROOT, Target, arguments, at_least, publish
+from budget import options, planned
+from report import ROOT, Target, at_least, publish
 
-from dirlearn import recipe as recipes
 from dirlearn.cli import Progress
-from dirlearn.datasets.dataset import build_dataset
-from dirlearn.evaluate import scenes, ssim
-from dirlearn.recipe import Recipe
-from dirlearn.run import Runner, method_head, method_job, stage1_job
-from dirlearn.scores import scores_of
-from dirlearn.settings import Pairs
-from dirlearn.training.data import Stream
-from dirlearn.training.job import Job
-from dirlearn.training.samples import as_tensor
+from dirlearn.run import Runner
 
-RECIPE = ROOT / "recipes" / "seg_camvid_small.yaml"
 METHOD, DEFAULT, BOUND = "DiR", "default ISP", "clean"
 RIVALS = ("expert ISP", "tuned ISP", "auto-encoder")
 PAPER = {"aAcc": 4.9, "mIoU": 5.5, "mAcc": 7.8}
 """Margins of the method over the default ISP with SegFormer on ADE20K, Table 4 of Guo, Luo and Wu 2024 [points]."""
-WARM, TIMED = 2, 6
-RESERVE = 0.9
-"""Part of the budget that is planned for: samples, checkpoints and the report take some more."""
-
-
-def seconds_a_step(stream: Stream, job: Job) -> float:
-    """Of batch, views, forward and backward pass [s]."""
-    stream.needs = job.needs
-    job.train()
-    for number in range(WARM + TIMED):
-        if number == WARM:
-            started = time.perf_counter()
-        job(stream[number], 0).loss.backward()
-        job.zero_grad()
-    return (time.perf_counter() - started) / TIMED
-
-
-def seconds_a_picture(recipe: Recipe, jobs: list[Job]) -> float:
-    """Of measuring all rows on one test picture [s]."""
-    dataset = build_dataset(next(iter(recipe.evaluation.sets.values())))
-    scene = next(scenes(dataset, recipe.evaluation.crop, 1))
-    clean = as_tensor(scene.pixels)[None]
-    started = time.perf_counter()
-    degraded = recipe.views.render(clean, [scene.key], [0], 0, 1)
-    with torch.no_grad():
-        for job in jobs:
-            made = job.eval().pictures(degraded, clean)["restored"]
-            ssim(made, clean)
-            measured = scores_of(job, dataset, recipe.evaluation)
-            if measured is not None:
-                measured.update(made, scene)
-    return time.perf_counter() - started
-
-
-def cost(recipe: Recipe) -> tuple[float, float]:
-    """Seconds that the recipe's own steps would take, and seconds of its evaluation."""
-    data, first = Runner(recipe).train_data, stage1_job(recipe)
-    stream = Stream(data, recipe.views, first.needs, recipe.seed, recipe.stage1.batch, recipe.data.patch)
-    total, jobs = recipe.stage1.steps * seconds_a_step(stream, first), list[Job]()
-    for method in recipe.methods:
-        training = method.training
-        if training is not None:
-            stream.batch = training.batch
-            job = method_job(recipe, method, first.representation, method_head(recipe, method, start=False))
-            alone = training.alone if isinstance(training, Pairs) else 0
-            total += (training.steps + alone) * seconds_a_step(stream, job)
-            jobs.append(job)
-    pictures = sum(len(build_dataset(node)) for node in recipe.evaluation.sets.values())
-    pictures = min(pictures, recipe.evaluation.limit or pictures) * len(recipe.degradations)
-    return total, pictures * seconds_a_picture(recipe, jobs)
-
-
-def scaled(recipe: Recipe, by: float) -> dict[str, Any]:
-    """The lengths of the recipe, each times a factor."""
-
-    def steps(count: int) -> int:
-        return max(round(by * count), 2)
-
-    law = recipe.stage1.lambda_
-    warm = {law.law: {"from": law.start, "to": law.end, "steps": steps(law.steps)}}
-    # averaged weights must have forgotten the first ones
-    ema = max(1 - 10 / steps(recipe.stage1.steps), 0) if by < 1 else 0.999
-    return {
-        "stage1.steps": steps(recipe.stage1.steps),
-        "stage2.steps": steps(max(m.training.steps for m in recipe.methods if m.training is not None)),
-        "stage1.lambda": json.dumps(warm),
-        "stage1.ema": min(ema, 0.999),
-        "stage2.ema": min(ema, 0.999),
-    }
 
 
 def targets(rows: list[dict[str, Any]]) -> list[Target]:
@@ -127,23 +46,15 @@ def targets(rows: list[dict[str, Any]]) -> list[Target]:
 
 
 def main() -> int:
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=120, help="minutes for everything; default 120")
-    parser.add_argument("--work", type=Path, help="folder of the training; a temporary one, if not given")
-    parser.add_argument("-s", "--set", action="append", default=[], help="a value in place of the recipe's")
-    given = parser.parse_args()
-    os.environ["DIRLEARN_DATA"] = str(given.data.resolve())
+    given = options(__doc__.splitlines()[0], 120, ROOT / "out" / "segmentation")
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as temporary:
-        place = [f"run.path={json.dumps(str((given.work or Path(temporary)) / 'run'))}", *given.set]
-        draft = recipes.read(RECIPE, place)
-        training, evaluation = cost(draft)
-        plan = scaled(draft, max(RESERVE * given.budget * 60 - evaluation, 0) / training)
-        recipe = recipes.read(RECIPE, [*place, *(f"{key}={value}" for key, value in plan.items()), *given.set])
-        print(json.dumps(plan, indent=1), flush=True)
-        with closing(Progress()) as reporter:
-            results = Runner(recipe, reporter).everything()
+    path = given.recipe or ROOT / "recipes" / "seg_camvid_small.yaml"
+    recipe, _ = planned(path, given.set, given.budget, given.work)
+    with closing(Progress()) as reporter:
+        results = Runner(recipe, reporter, resume=True).everything()
     lengths = {m.name: m.training.steps for m in recipe.methods if m.training is not None}
+    if given.pictures:
+        shutil.copyfile(recipe.folder / "samples" / "CamVid-seen.png", given.pictures / "segmentation.png")
     rows = [
         {
             "method": row["method"],

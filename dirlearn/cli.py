@@ -196,6 +196,42 @@ def run(
             out.print(escape(str(loaded.folder / "report.html")))
 
 
+@app.command("tune-isp")
+def tune_isp(
+    recipe: RecipeArgument,
+    set: SetOption = None,
+    resume: Annotated[str, typer.Option(help="auto: go on after the newest trial; never: start anew")] = "never",
+    quiet: QuietOption = False,
+) -> None:
+    """Tune the ISPs of a recipe for its task: its rows `isp`, and the rows whose heads they start from, alone.
+
+    Prints what was found; report.html has the curves of every parameter. Exit codes as of `run`.
+    """
+    if resume not in ("auto", "never"):
+        _fail(f"--resume takes auto or never; found {resume!r}", Exit.USAGE)
+    with _errors():
+        from dirlearn import recipe as recipes
+        from dirlearn.developing import DevelopedTask
+        from dirlearn.run import Runner, load_method
+
+        loaded = recipes.read(recipe, set or [])
+        wanted = {m.name for m in loaded.methods if m.kind == "isp"}
+        if not wanted:
+            _fail(f"{recipe} has no row of an ISP: methods: {{NAME: {{isp: {{after: ..., stages: ...}}}}}}", Exit.USAGE)
+        wanted |= {getattr(m.training, "head_from", None) or m.name for m in loaded.methods if m.name in wanted}
+        loaded = loaded.only(wanted)
+        with _progress(quiet) as progress:
+            results = Runner(loaded, progress, resume == "auto").everything()
+        if not quiet:
+            _table(results)
+            for method in loaded.methods:
+                job = load_method(loaded, method.name) if method.kind == "isp" else None
+                if isinstance(job, DevelopedTask):
+                    for name, value in job.said().items():
+                        out.print(escape(f"{method.name}: {name.removeprefix('isp/')} {float(value):.4g}"))
+            out.print(escape(str(loaded.folder / "report.html")))
+
+
 @app.command()
 def validate(
     recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="recipe files")], set: SetOption = None

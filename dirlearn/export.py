@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dirlearn.component import Component
 from dirlearn.encoders.encoder import Posterior
 from dirlearn.recipe import Recipe
-from dirlearn.run import METHODS, STAGE1, load_method
+from dirlearn.run import METHODS, STAGE1, load_restorer
 from dirlearn.training import checkpoint as checkpoints
 from dirlearn.training.job import Job
 from dirlearn.training.loop import FINAL, TrainingFault
@@ -117,7 +117,7 @@ def export_method(
         `tolerance`.
     """
     name = method or recipe.methods[-1].name
-    job = load_method(recipe, name)
+    job = load_restorer(recipe, name)
     if job is None:
         raise TrainingFault(f"{name} has no networks to export; there are {', '.join(_trained(recipe))}")
     missing = [package for package in ONNX if find_spec(package) is None]

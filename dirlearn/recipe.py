@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, get_args
@@ -125,6 +125,12 @@ class Recipe:
     @property
     def folder(self) -> Path:
         return Path(self.run.path)
+
+    def only(self, names: Collection[str]) -> Recipe:
+        """The recipe with some of its rows."""
+        methods = {name: node for name, node in self.resolved["methods"].items() if name in names}
+        kept = tuple(m for m in self.methods if m.name in names)
+        return replace(self, methods=kept, resolved={**self.resolved, "methods": methods})
 
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

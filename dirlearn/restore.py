@@ -13,7 +13,7 @@ from torch import Tensor
 from dirlearn.datasets.dataset import DatasetFault
 from dirlearn.datasets.images import SUFFIXES
 from dirlearn.recipe import Recipe
-from dirlearn.run import load_method, restore_pictures
+from dirlearn.run import load_restorer, restore_pictures
 from dirlearn.tiles import tiled
 
 
@@ -33,7 +33,7 @@ def restore_files(
     dirlearn.datasets.dataset.DatasetFault
         If a picture can't be read, or two would be written to one place.
     """
-    job = load_method(recipe, method or recipe.methods[-1].name)
+    job = load_restorer(recipe, method or recipe.methods[-1].name)
     device = torch.device("cuda" if torch.cuda.is_available() and recipe.run.device != "cpu" else "cpu")
     if job is not None:
         job.to(device)

@@ -297,6 +297,16 @@ def load_method(recipe: Recipe, name: str) -> Job | None:
     return job
 
 
+def load_restorer(recipe: Recipe, name: str) -> Job | None:
+    """A trained method that makes pictures of pictures; see `load_method`. TrainingFault for an ISP."""
+    job = load_method(recipe, name)
+    if isinstance(job, DevelopedTask):
+        raise TrainingFault(
+            f"{name} is an ISP: it develops RAW, and can't restore finished pictures; name another method"
+        )
+    return job
+
+
 def restore_pictures(job: Job | None, degraded: Tensor) -> Tensor:
     """What a method makes of degraded pictures, in [0, 1]."""
     if job is None:

@@ -16,9 +16,9 @@ from dirlearn.views import load_views
 from isp_sim.recipe import RecipeError
 
 CHAIN = """{seed: 3, stages: [
-  {unprocess: {profile: generic_phone}}, {mosaic: {cfa: RGGB}}, {gaussian_noise: {sigma: {uniform: [0.01, 0.02]}}}, clip,
-  white_balance, {demosaic: {method: bilinear}}, {colour_matrix: {to: srgb}}, tone_curve, {clip: {}, id: top}, srgb_oetf,
-  {jpeg: {quality: 90}}]}"""
+  {unprocess: {profile: generic_phone}}, {mosaic: {cfa: RGGB}}, {gaussian_noise: {sigma: {uniform: [0.01, 0.02]}}},
+  clip, white_balance, {demosaic: {method: bilinear}}, {colour_matrix: {to: srgb}}, tone_curve, {clip: {}, id: top},
+  srgb_oetf, {jpeg: {quality: 90}}]}"""
 DIM = (
     "stages: [white_balance, {digital_gain: {gain: 0.5}}, {demosaic: {method: bilinear}}, {colour_matrix: {to: srgb}}, "
     "tone_curve, {clip: {}, id: top}, srgb_oetf, {jpeg: {quality: 90}}]"
