@@ -22,6 +22,9 @@ class Images(Dataset):
         path: str = Field(description="the folder, from the working directory or the folder in DIRLEARN_DATA")
         cache: int = Field(4096, ge=0, le=1 << 20, description="decoded pictures that each process keeps [MiB]")
         limit: int | None = Field(None, ge=1, description="take only the first so many, by name")
+        enlarge: float = Field(
+            1.0, ge=1, le=8, description="make pictures so much larger: photos at full resolution are as soft [factor]"
+        )
         smallest: int = Field(1, ge=1, le=4096, description="leave out pictures with a shorter side [px]")
 
     def __init__(self, params: Params) -> None:
@@ -49,8 +52,10 @@ class Images(Dataset):
         path = self.paths[index]
         try:
             with Image.open(path) as picture:
-                upright = ImageOps.exif_transpose(picture)
-                scene = Scene(path.relative_to(self.folder).as_posix(), np.asarray(upright.convert("RGB")))
+                upright = ImageOps.exif_transpose(picture).convert("RGB")
+                if self.params.enlarge > 1:
+                    upright = upright.resize(self._larger(upright.size), Image.Resampling.BICUBIC)
+                scene = Scene(path.relative_to(self.folder).as_posix(), np.asarray(upright))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DatasetFault(f"images: can't read {path}: {error}") from None
         if sum(kept.pixels.nbytes for kept in self._cache.values()) + scene.pixels.nbytes <= self.params.cache << 20:
@@ -58,7 +63,10 @@ class Images(Dataset):
         return scene
 
     def size(self, index: int) -> tuple[int, int] | None:
-        return _size(self.paths[index])
+        return self._larger(_size(self.paths[index]))
+
+    def _larger(self, size: tuple[int, int]) -> tuple[int, int]:
+        return round(size[0] * self.params.enlarge), round(size[1] * self.params.enlarge)
 
 
 def _size(path: Path) -> tuple[int, int]:
