@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +36,10 @@ STORE = 80 << 20
 """Memory of a node's object store, which no picture passes through [B]."""
 POLL = 0.02
 """How often processes and folders are looked at [s]."""
-LONGEST = 300
-"""Seconds that a start or a run may take."""
+LONGEST = 900
+"""Seconds that a run may take."""
+STARTS = 6
+"""How often a node is started, which on a busy machine takes longer than Ray waits for it."""
 WORKS = b"ray::_make"
 """What Ray calls a process that makes a part."""
 JOINED = b"Ray runtime started"
@@ -50,7 +51,7 @@ WRITERS = {"files": "{writer: files}", "shards": f"{{writer: shards, samples: {S
 
 def environment(**more: str) -> dict[str, str]:
     ray = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    ray |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    ray |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_worker_register_timeout_seconds": "300"}
     return os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"} | ray | more
 
 
@@ -89,22 +90,24 @@ def started(more: list[str], said: Path) -> Node:
     """A node that has joined its cluster."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--num-gpus=0"]
     command += [f"--object-store-memory={STORE}", "--node-ip-address=127.0.0.1", "--disable-usage-stats", *more]
-    with said.open("wb") as log:
-        node = Node(subprocess.Popen(command, env=environment(), stdout=log, stderr=log))
-    try:
-        _wait_for(lambda: JOINED in said.read_bytes(), node, said)
-    except BaseException:
-        node.kill()
-        raise
-    return node
+    for _ in range(STARTS):
+        with said.open("wb") as log:
+            node = Node(subprocess.Popen(command, env=environment(), stdout=log, stderr=log))
+        try:
+            if _joins(node, said):
+                return node
+        finally:
+            if JOINED not in said.read_bytes():
+                node.kill()
+    raise SystemExit(f"a node has not started:\n{said.read_text()[-3000:]}")
 
 
-def _wait_for(what: Callable[[], bool], node: Node, said: Path) -> None:
-    since = time.monotonic()
-    while not what():
-        if time.monotonic() - since > LONGEST or node.process.poll() is not None:
-            raise SystemExit(f"a node has not started:\n{said.read_text()[-3000:]}")
+def _joins(node: Node, said: Path) -> bool:
+    while JOINED not in said.read_bytes():
+        if node.process.poll() is not None:
+            return False
         time.sleep(POLL)
+    return True
 
 
 @dataclass
