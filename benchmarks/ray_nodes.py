@@ -170,12 +170,15 @@ def free_port() -> int:
 
 def main() -> int:
     parser = arguments(__doc__ or "", data=False)
-    parser.add_argument("--pictures", type=int, default=120)
+    parser.add_argument("--pictures", type=int, default=96)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     targets: list[Target] = []
     # the names of sockets, which lie there, must be short
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as name, ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as name,
+        ExitStack() as stack,
+    ):
         folder, port = Path(name), free_port()
         photos, address = folder / "photos", f"127.0.0.1:{port}"
         make_pictures(photos, options.pictures)
