@@ -5,9 +5,9 @@ python benchmarks/install.py [--json FILE] [--python PATH ...] [--no-render] [--
 Builds the wheel once. For each interpreter: makes an environment, installs the wheel with what it depends on (a package
 index is needed), and then, in a folder without the sources, asks it for its version, lists plugins, validates a recipe,
 and renders the sample photos, whose pixels are compared among the interpreters; where they differ, so may versions of
-packages, which are named. With --audit, what was installed is
-looked up among the known vulnerabilities by pip-audit, from an environment of its own. An interpreter that is not found
-is a row too.
+packages, which are named. The PNG files may differ all the same, in how they are compressed. With --audit, what was
+installed is looked up among the known vulnerabilities by pip-audit, from an environment of its own. An interpreter that
+is not found is a row too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ VERSIONS = ("3.11", "3.12", "3.13")
 """Those that pyproject.toml names."""
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
 CONSTRAINTS = ROOT / "constraints.txt"
+DECIDING = ("numpy", "imagecodecs")
+"""Packages without a pinned version that decide draws and compression."""
 LONGEST = 1800
 """Seconds that an installation may take."""
 
@@ -93,7 +95,19 @@ def tried(python: Path, wheel: Path, folder: Path, render: bool) -> dict[str, An
         if done.returncode:
             return row | {"failed": name, "message": (done.stderr or done.stdout)[-2000:]}
     frozen = run([inside, "-m", "pip", "freeze", "--exclude", "isp-sim"], folder).stdout.splitlines()
-    return row | {"works": True, "pixels": pixels(folder / "out") if render else None, "installed": frozen}
+    row |= {"works": True, "installed": frozen}
+    deciding = {name: next(one[len(name) + 2 :] for one in frozen if one.startswith(f"{name}==")) for name in DECIDING}
+    if not render:
+        return row | deciding
+    return row | {"pixels": pixels(folder / "out"), "PNG files": files(folder / "out")} | deciding
+
+
+def files(folder: Path) -> str:
+    """One hash of all PNG files as they are, with their compression."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.png")):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def pixels(folder: Path) -> str:

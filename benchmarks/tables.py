@@ -1,4 +1,4 @@
-"""Write docs/accuracy.md, speed.md, results.md and the region of information.md from the committed results.
+"""Write docs/accuracy.md, speed.md, results.md, regions of information.md and operations.md from committed results.
 
 python benchmarks/tables.py
 """
@@ -27,6 +27,14 @@ What the latents of the same run tell: {scenes} scenes of {pictures} held-back p
 in training. R² is the share of a drawn parameter's variance that the best of three linear probes reads from scenes that
 it has not seen; 0 is independence. `picture` is the degraded picture itself, r* the control. A scene is found if it is
 the nearest of all, seen through another degradation; by chance in {chance}. See [dirlearn](dirlearn.md)."""
+
+OPERATIONS = {
+    "fuzz": "Changed files and recipes",
+    "killed_training": "Trainings that are killed",
+    "ray_nodes": "A Ray cluster that loses a node",
+    "install": "The wheel in clean environments",
+}
+"""Benchmarks of docs/operations.md, with their headings."""
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -163,6 +171,19 @@ def region(path: Path, name: str, content: str) -> None:
     path.write_text(f"{head}{begin}\n\n{content}\n\n{end}{tail}")
 
 
+def measured() -> str:
+    """What was measured of runs that are disturbed: a heading, the command and the targets of each benchmark."""
+    parts = []
+    for name, title in OPERATIONS.items():
+        if (RESULTS / f"{name}.json").is_file():
+            result = read(name)
+            environment = result["environment"]
+            where = f"{environment['machine']}, {environment['cores']} cores, Python {environment['python']}"
+            command = f"`python benchmarks/{name}.py --json FILE`; {where}."
+            parts += [f"**{title}.** {command}", table(result["targets"])]
+    return "\n\n".join(parts)
+
+
 def main() -> None:
     accuracy = [
         "# Accuracy",
@@ -282,6 +303,7 @@ def main() -> None:
     how += "pairs of Gaussians; mean and standard deviation over the last 500 batches of a level."
     parts = [f"`python benchmarks/mi_bench.py`: {how}", table(stairs(bench["rows"])), table(bench["targets"])]
     region(DOCS / "information.md", "mi_bench", "\n\n".join(parts))
+    region(DOCS / "operations.md", "measured", measured())
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -19,7 +21,8 @@ BLOCK: Final = 1 << 20
 def atomic(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which gets its name once it is whole and on the disk, even if the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    # not the process's number, which a process on another machine may have as well
+    part = path.with_name(f".{path.name}.{secrets.token_hex(3)}{PART}")
     try:
         with part.open("wb") as file:
             yield cast(BinaryIO, file)
@@ -31,10 +34,29 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def remove_parts(folder: Path) -> None:
+    """Delete what processes that were killed left half-written."""
+    for part in folder.rglob(f".*{PART}"):
+        part.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, even if the power fails."""
     with atomic(path) as file:
         file.write(data)
+
+
+def append(file: FileIO, data: bytes) -> int:
+    """Write to the end of an unbuffered file, all of it or nothing, and return where it begins."""
+    place = file.seek(0, os.SEEK_END)
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except BaseException:
+        file.truncate(place)
+        raise
+    return place
 
 
 def sha256(data: bytes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from isp_sim.render import manifest
-from isp_sim.render.atomic import atomic, sha256_of, write_atomically
+from isp_sim.render.atomic import append, atomic, sha256_of, write_atomically
 from isp_sim.render.manifest import MANIFEST, Name, OutputFault, Row
 from isp_sim.render.output import Make, Output, Part, Receipt
 from isp_sim.render.plan import Task
@@ -56,7 +56,7 @@ class FilesOutput(Output):
         """Pictures that are done, though they are none of the tasks."""
         self._take_up()
         self.kept = sum(place >= 0 for place in self._places)
-        self._file = self._path.open("ab")
+        self._file = self._path.open("ab", buffering=0)
 
     def _take_up(self) -> None:
         """Keep the rows of earlier runs whose files are there with the right content."""
@@ -97,10 +97,11 @@ class FilesOutput(Output):
             yield Part(number, tuple(self.tasks[i] for i in waiting[first : first + size]))
 
     def add(self, receipt: Receipt) -> None:
-        for row in receipt.rows:
-            self._note(row, self._file.tell())
-            self._file.write(manifest.line(row))
-        self._file.flush()
+        lines = [manifest.line(row) for row in receipt.rows]
+        place = append(self._file, b"".join(lines))
+        for row, line in zip(receipt.rows, lines, strict=True):
+            self._note(row, place)
+            place += len(line)
 
     def finish(self) -> None:
         places = [((task.item.key, task.view), place) for task, place in zip(self.tasks, self._places, strict=True)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ruamel.yaml import YAML
 
@@ -89,7 +90,19 @@ def render(
             write_run(folder, identity, {**about, "finished": counts})
             return summary
     except OSError as error:
-        raise OutputFault(f"can't write to output {folder}: {error.strerror or error}") from None
+        advice = _ADVICE.get(error.errno or 0)
+        reason = "; ".join(filter(None, (error.strerror or str(error), advice)))
+        raise OutputFault(f"can't write to output {folder}: {reason}") from None
+
+
+_GO_ON: Final = "make room there, and the same command goes on where it stopped"
+_ADVICE: Final = {
+    errno.ENOSPC: _GO_ON,
+    errno.EDQUOT: _GO_ON,
+    errno.EROFS: "give another --output",
+    errno.EACCES: "give another --output",
+}
+"""What to do about a fault of the system."""
 
 
 def output_folder(recipe: Recipe) -> Path:

@@ -46,13 +46,22 @@ def _taken(folder: Path) -> int:
         try:
             _lock(descriptor, folder)
             if _is_at(descriptor, path):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+                _sign(descriptor, path)
                 return descriptor
             os.close(descriptor)  # its holder has just finished and removed it
         except BaseException:
             os.close(descriptor)
             raise
+
+
+def _sign(descriptor: int, path: Path) -> None:
+    """Say in the lock's file who holds it."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

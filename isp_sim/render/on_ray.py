@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from isp_sim.render.atomic import remove_parts
 from isp_sim.render.engine import POLL, Engine, Setup
 from isp_sim.render.output import Part, Receipt
 from isp_sim.render.stop import SIGNALS, Asked
@@ -43,6 +44,7 @@ class OnRay(Engine):
         finally:
             if started_here:
                 ray.shutdown()
+            remove_parts(setup.folder)  # of machines that were lost
 
     def _run(self, ray: Any, setup: Setup, parts: Iterable[Part], asked: Asked) -> Iterator[Receipt]:
         remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS)(_make)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from isp_sim.render.atomic import PART, write_atomically
+from isp_sim.render.atomic import remove_parts, write_atomically
 from isp_sim.render.lock import LOCK
 from isp_sim.render.manifest import MANIFEST, RECIPE, RUN, OutputFault, Row, read_run, rows
 from isp_sim.render.plan import Task
@@ -122,8 +122,7 @@ def open_folder(folder: Path, identity: Identity, recipe_text: str, *, overwrite
     OutputFault
         If the folder holds anything else than a run of the same recipe and seed.
     """
-    for part in folder.rglob(f".*{PART}"):
-        part.unlink(missing_ok=True)
+    remove_parts(folder)
     if any(path.name != LOCK for path in folder.iterdir()) and (reason := _other(folder, identity)):
         if not overwrite:
             raise OutputFault(f"output {folder} {reason}: give another --output, or --overwrite")

@@ -1,5 +1,6 @@
 """Whatever happens to a file or a recipe, it is read, or refused with one clear line."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,18 @@ def test_mutations_are_those_of_their_seed() -> None:
         changed = {mutation(data, np.random.default_rng(seed), OTHERS) for seed in range(20)}
         assert len(changed - {data}) > 10
         assert isinstance(mutation(b"", np.random.default_rng(0), OTHERS), bytes)
+
+
+def test_the_terminal_is_not_filled_with_damaged_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that sets up no logging
+    path = tmp_path / "a.tif"
+    data = bytearray(SAMPLES["deflate.tif"])
+    first = int.from_bytes(data[4:8], "little")
+    for tag in range(int.from_bytes(data[first : first + 2], "little")):
+        data[first + 2 + 12 * tag + 2] = 200  # no type of a tag
+    path.write_bytes(data)
+    with pytest.raises(InputFault):
+        Images(Images.Params()).read(Item("a.tif", str(path)))
+    assert capsys.readouterr().err == ""
