@@ -85,7 +85,7 @@ def evaluate_run(
                 shown = [degraded]
                 for method, job in jobs.items():
                     seen = clean if job is not None and job.sees == "clean" else degraded
-                    restored = _restored(job, seen, device)
+                    restored = restored_by(job, seen, device)
                     if job is not None:
                         shown.append(restored)
                     values[method].append((float(psnr(restored, clean)), ssim(restored, clean)))
@@ -130,7 +130,8 @@ def count_parameters(job: torch.nn.Module | None) -> dict[str, int]:
     return {"trained": trained, "used": trained + frozen}
 
 
-def _restored(job: Any, degraded: Tensor, device: torch.device) -> Tensor:
+def restored_by(job: Any, degraded: Tensor, device: torch.device) -> Tensor:
+    """What a method makes of pictures of any size, in [0, 1] and on the CPU; without a job, the pictures themselves."""
     if job is None:
         return degraded
     with torch.no_grad():
