@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import io
 import json
 import math
 import time
@@ -42,6 +43,7 @@ from isp_sim.stage import SEVERITIES, Degradation
 from isp_sim.surroundings import NoSurroundings, Surroundings, at_severity, sample_photo
 
 DEGRADATIONS: Final = "isp_sim.degradations"
+OWN: Final = "isp-sim"
 FIGURES, RESULTS, PICTURE = "figures.jsonl", "robustness.json", "robustness.png"
 PSNR: Final = "PSNR"
 MAIN: Final[Mapping[type[Target], str]] = {SemanticMap: "mIoU", Boxes: "AP", Masks: "AP"}
@@ -144,9 +146,10 @@ def data_sets(recipe: Recipe | None, text: str | None = None) -> dict[str, Datas
             raise DatasetFault("a head alone brings no data: give a folder or a data set")
         sets = {name: build_dataset(node) for name, node in recipe.evaluation.sets.items()}
         return sets or {"validation": build_dataset(recipe.data.validation)}
-    if data_folder(text).is_dir():
+    is_path = not text.lstrip().startswith(("{", "[")) and ": " not in text and "\n" not in text
+    if is_path and data_folder(text).is_dir():
         return {Path(text).resolve().name: build_dataset({"images": {"path": text}})}
-    if "/" in text and "{" not in text:
+    if is_path and "/" in text:
         raise DatasetFault(f"no folder {data_folder(text)}")
     node = read_part(text, "dirlearn.datasets", "--data")
     first = node[0] if isinstance(node, list) else node
@@ -428,7 +431,15 @@ def _on_set(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The curves of all models on one data set, and the degradations that can't be run on it."""
     count, contents = bench.contents()
-    about = {"format": FORMAT, "data": contents, "classes": bench.dataset.classes, "metrics": bench.settings.metrics}
+    packages = {origin: versions(("transformers", origin)) for origin in {OWN, *(chain.origin for chain in found)}}
+    about = {
+        "format": FORMAT,
+        "data": contents,
+        "classes": bench.dataset.classes,
+        "metrics": bench.settings.metrics,
+        "seed": bench.settings.seed,
+        "device": bench.device.type,
+    }
     total = count * (1 + len(found) * (SEVERITIES + 1))
     before, within, rendered, started = 0, 0, 0, time.monotonic()
 
@@ -440,8 +451,7 @@ def _on_set(
     def row(chain: Chain | None, severity: int) -> dict[str, dict[str, float | None]]:
         nonlocal before, within, rendered
         steps = [] if chain is None else [step.resolved() for step in chain.steps(severity)]
-        packages = versions(("transformers",) if chain is None else ("transformers", chain.origin))
-        depends = about | {"seed": bench.settings.seed, "versions": packages, "device": bench.device.type}
+        depends = about | {"versions": packages[OWN if chain is None else chain.origin]}
         keys = {model.name: _digest(depends, steps, model.digest) for model in bench.models}
         try:
             if missing := [model for model in bench.models if keys[model.name] not in figures.known]:
@@ -602,9 +612,12 @@ def remarks(results: Mapping[str, Any]) -> Iterator[str]:
         where = ", ".join(filter(None, (item["set"], item["degradation"])))
         yield f"left out: {where}: {item['reason']}"
     for name, own in results["sets"].items():
+        alike: dict[tuple[str, ...], list[str]] = {}
         for model, about in own["summary"].items():
             for figure, absent in about["undefined"].items():
-                yield f"{name}, {model}: {figure} is without {', '.join(absent)}, of which it is not defined"
+                alike.setdefault((figure, *absent), []).append(model)
+        for (figure, *absent), models in alike.items():
+            yield f"{name}: {figure} of {', '.join(models)} is not defined for {', '.join(absent)}, and a mean without"
 
 
 def _said(metric: str, value: float | None) -> str:
@@ -620,48 +633,38 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
 
     Severity 0 is what surrounds the degradation alone, such as a mosaic and demosaicing.
     """
-    import io
-
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    metric, across = results["metric"], 7
+    metric, unit = results["metric"], "dB" if results["metric"] == PSNR else "%"
     scale = 1 if metric == PSNR else 100
     blocks = {name: worst_first(own) for name, own in results["sets"].items()}
+    across = min(7, max(map(len, blocks.values())))
+    head, high, wide = 0.8, 1.5, 1.7  # of a block's title and legend, and of a panel [inch]
     rows = {name: -(-len(order) // across) for name, order in blocks.items()}
-    head, high = 0.75, 1.55
-    across = min(across, max(map(len, blocks.values())))
-    width, height = 0.75 + 1.7 * across, sum(head + high * n for n in rows.values()) + 0.35
-    figure = Figure(figsize=(max(width, 5.0), height))
-    width = figure.get_figwidth()
-    colours = colormaps["tab10"]
+    width, height = max(0.6 + wide * across, 6.0), sum(head + high * n for n in rows.values())
+    figure = Figure(figsize=(width, height))
     top = height
     for name, order in blocks.items():
         own = results["sets"][name]
-        colour = {model: colours(i % 10) for i, model in enumerate(own["summary"])}
+        colour = {model: colormaps["tab10"](i % 10) for i, model in enumerate(own["summary"])}
         limits = _limits(own, metric)
-        title = f"{name}, {own['pictures']} pictures: {metric} [{'dB' if metric == PSNR else '%'}] against severity"
-        figure.text(0.12 / width, (top - 0.22) / height, title, fontsize=11, va="center")
+        title = f"{name}, {own['pictures']} pictures: {metric} [{unit}] against severity"
+        figure.text(0.15 / width, (top - 0.2) / height, title, fontsize=11, va="center")
         handles = [Line2D([], [], color=c, marker=".", label=model) for model, c in colour.items()]
         handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=0.9, label="clean pictures"))
-        corner = (1 - 0.05 / width, (top - 0.22) / height)
-        style: dict[str, Any] = {"loc": "center right", "fontsize": 9, "frameon": False}
+        corner = (0.1 / width, (top - 0.45) / height)
+        style: dict[str, Any] = {"loc": "center left", "fontsize": 9, "frameon": False, "borderpad": 0}
         figure.legend(handles=handles, bbox_to_anchor=corner, ncols=len(handles), **style)
         for i, degradation in enumerate(order):
             row, column = divmod(i, across)
-            axes = figure.add_axes(
-                (
-                    (0.55 + 1.7 * column) / width,
-                    (top - head - high * (row + 1) + 0.42) / height,
-                    1.5 / width,
-                    (high - 0.42) / height,
-                )
-            )
+            left, bottom = 0.5 + wide * column, top - head - high * (row + 1) + 0.3
+            axes = figure.add_axes((left / width, bottom / height, (wide - 0.2) / width, (high - 0.5) / height))
             for model, about in own["summary"].items():
                 values = own["degradations"][degradation][model][metric]
-                points = [(x, scale * v) for x, v in enumerate(values) if v is not None]
-                axes.plot(*zip(*points, strict=True), color=colour[model], marker=".", markersize=5, linewidth=1.3)
+                shown = [math.nan if v is None else scale * v for v in values]
+                axes.plot(shown, color=colour[model], marker=".", markersize=5, linewidth=1.3)
                 if about["clean"] is not None:
                     axes.axhline(scale * about["clean"], color=colour[model], linestyle="--", linewidth=0.9, alpha=0.8)
             axes.set(xlim=(-0.25, SEVERITIES + 0.25), ylim=limits, xticks=range(SEVERITIES + 1))
