@@ -327,22 +327,20 @@ def metric_of(models: Sequence[Model], settings: Evaluation, sets: Mapping[str, 
     dirlearn.targets.TaskFault
         Saying what does not fit what.
     """
-    kinds = {model.name: None if model.head is None else model.head.takes for model in models}
+    heads = {model.name: model.head for model in models if model.head is not None}
+    kinds = {model.name: heads[model.name].takes.__name__ if model.name in heads else PSNR for model in models}
     if len(set(kinds.values())) > 1:
-        said = ", ".join(f"{name}: {PSNR if kind is None else kind.__name__}" for name, kind in kinds.items())
+        said = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
         raise TaskFault(f"these are not measured by the same ({said}); name those that are by --method")
-    kind = next(iter(kinds.values()))
-    if kind is None:
+    if not heads:
         return PSNR
-    fitting = [name for name, dataset in sets.items() if kind in dataset.gives] or list(sets)
-    for model in models:
+    first = next(iter(heads.values()))
+    fitting = [name for name, dataset in sets.items() if first.takes in dataset.gives] or list(sets)
+    for model, head in heads.items():
         for name in fitting:
-            assert model.head is not None
-            check_fit(model.name, model.head, f"the test set {name}", sets[name])
-    head = models[0].head
-    assert head is not None
-    names = [name for m in Scores(head, sets[fitting[0]], settings).metrics for name in m.compute()]
-    return MAIN[kind] if MAIN[kind] in names else names[0]
+            check_fit(model, head, f"the test set {name}", sets[name])
+    names = [name for metric in Scores(first, sets[fitting[0]], settings).metrics for name in metric.compute()]
+    return MAIN[first.takes] if MAIN[first.takes] in names else names[0]
 
 
 def measure_robustness(
@@ -394,18 +392,21 @@ def measure_robustness(
             model.job.to(place)
     figures = Figures(output / FIGURES)
     measured: dict[str, Any] = {}
-    for name, dataset in sets.items():
+    for name, dataset in sets.items() if found else ():
         head = models[0].head
         if head is not None and head.takes not in dataset.gives:
             reason = f"it has no {head.takes.__name__}, which the models are measured by"
             skipped.append({"set": name, "degradation": None, "reason": reason})
             continue
         bench = Bench(models, name, dataset, settings, place)
-        measured[name], failed = _on_set(bench, found, metric, figures, reporter)
-        skipped += [{"set": name, "degradation": d, "reason": reason} for d, reason in failed.items()]
-        if not measured[name]["degradations"]:
-            reasons = "; ".join(f"{item['degradation']}: {item['reason']}" for item in skipped)
-            raise TaskFault(f"no degradation can be measured: {reasons}")
+        own, failed = _on_set(bench, found, metric, figures, reporter)
+        skipped += [
+            {"set": name, "degradation": degradation, "reason": reason} for degradation, reason in failed.items()
+        ]
+        if own["degradations"]:
+            measured[name] = own
+    if not measured:
+        raise TaskFault(f"nothing can be measured; {'; '.join(map(_left_out, skipped))}")
     results = {
         "metric": metric,
         "models": {model.name: model.digest for model in models},
@@ -609,8 +610,7 @@ def tables(results: Mapping[str, Any]) -> Iterator[tuple[list[str], list[list[st
 def remarks(results: Mapping[str, Any]) -> Iterator[str]:
     """What was not measured, or has no figure, and why."""
     for item in results["skipped"]:
-        where = ", ".join(filter(None, (item["set"], item["degradation"])))
-        yield f"left out: {where}: {item['reason']}"
+        yield _left_out(item)
     for name, own in results["sets"].items():
         alike: dict[tuple[str, ...], list[str]] = {}
         for model, about in own["summary"].items():
@@ -618,6 +618,10 @@ def remarks(results: Mapping[str, Any]) -> Iterator[str]:
                 alike.setdefault((figure, *absent), []).append(model)
         for (figure, *absent), models in alike.items():
             yield f"{name}: {figure} of {', '.join(models)} is not defined for {', '.join(absent)}, and a mean without"
+
+
+def _left_out(item: Mapping[str, Any]) -> str:
+    return f"left out: {', '.join(filter(None, (item['set'], item['degradation'])))}: {item['reason']}"
 
 
 def _said(metric: str, value: float | None) -> str:

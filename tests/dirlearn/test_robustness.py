@@ -253,7 +253,7 @@ def test_what_can_not_be_run_on_the_data_is_named_and_counted(tiny, tmp_path: Pa
         {"set": None, "degradation": "bare", "reason": "it declares no severities"},
         {"set": tmp_path.name, "degradation": "wide", "reason": "2 of 3 pictures at severity 3: KeyError: 'a reason'"},
     ]
-    with pytest.raises(TaskFault, match="no degradation can be measured: bare: it declares no severities"):
+    with pytest.raises(TaskFault, match="nothing can be measured; left out: bare: it declares no severities"):
         measure_robustness(models_of_run(recipe), sets, recipe.evaluation, tmp_path / "o", ["bare"])
 
 
