@@ -56,14 +56,17 @@ def _every_command(
 ) -> None: ...
 
 
+GOES_ON = "the same command with --resume auto goes on after its newest checkpoint"
+
+
 @contextmanager
-def _errors() -> Iterator[None]:
-    """Turn what can go wrong into a message and an exit code."""
+def _errors(stopped: str = GOES_ON) -> Iterator[None]:
+    """Turn what can go wrong into a message and an exit code; `stopped` is said of an interruption."""
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}", "yellow")
     try:
         yield
     except KeyboardInterrupt:
-        _fail("stopped; the same command with --resume auto goes on after its newest checkpoint", Exit.INTERRUPTED)
+        _fail(f"stopped; {stopped}", Exit.INTERRUPTED)
     except Exception as error:
         _explain_error(error)
         raise
@@ -303,6 +306,67 @@ def _table(results: dict[str, Any]) -> None:
 
 def _percent(score: float | None) -> str:
     return "" if score is None else f"{100 * score:.2f} %"
+
+
+@app.command()
+def robustness(
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder to write to; what is there is not done again")],
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="folder of a run")] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option("--head", "-H", metavar="YAML", help="a head with `weights`, beside RUN or alone"),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="of RUN; all if none")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="data set as YAML, or folder of pictures; RUN's if not given")
+    ] = None,
+    degradation: Annotated[list[str] | None, typer.Option(help="name of a degradation; all if none")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="pictures of each set; as RUN says if not given")] = None,
+    reference: Annotated[str | None, typer.Option(help="model by whose errors those of the others are divided")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Hold methods and heads against every degradation at severities 1 to 5: metric, curves, mCE.
+
+    Writes robustness.json, robustness.png and figures.jsonl. Stopped, the same command goes on.
+    """
+    if run is None and (not head or data is None):
+        _fail("give the folder of a run, or --head with --data", Exit.USAGE)
+    if run is None and method:
+        _fail("--method names one of a run; give its folder", Exit.USAGE)
+    with _errors(stopped="the same command goes on"):
+        from dirlearn import robustness as module
+        from dirlearn.recipe import read_part
+        from dirlearn.run import open_run
+        from dirlearn.settings import Evaluation
+
+        loaded = None if run is None else open_run(run)
+        models = [] if loaded is None else module.models_of_run(loaded, method or ())
+        models += module.models_of_heads([read_part(text, "dirlearn.heads", "--head") for text in head or ()])
+        settings = Evaluation() if loaded is None else loaded.evaluation
+        settings = settings.model_copy(update={} if limit is None else {"limit": limit})
+        sets = module.data_sets(loaded, data)
+        device = "auto" if loaded is None else loaded.run.device
+        with _progress(quiet) as progress:
+            results = module.measure_robustness(
+                models, sets, settings, output, degradation or (), reference, device, progress
+            )
+        _robust(results, quiet)
+        out.print(escape(str(output / module.PICTURE)))
+
+
+def _robust(results: dict[str, Any], quiet: bool) -> None:
+    from rich.table import Table
+
+    from dirlearn.robustness import remarks, tables
+
+    for text in remarks(results):
+        _say(text, "yellow")
+    for columns, rows in () if quiet else tables(results):
+        table = Table(*map(escape, columns), box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
+        out.print()
 
 
 @app.command()

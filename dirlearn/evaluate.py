@@ -100,7 +100,7 @@ def evaluate_run(
                     own = views if views is None or job is None else job.views(views)
                     seen = degraded if own is views else degraded_of(scene, own, settings.seed)
                     seen = clean if job is not None and job.sees == "clean" else seen
-                    restored = _restored(job, seen, device)
+                    restored = restored_by(job, seen, device)
                     if job is not None:
                         shown.append(restored)
                     values[method].append((float(psnr(restored, clean)), ssim(restored, clean)))
@@ -147,7 +147,8 @@ def count_parameters(job: torch.nn.Module | None) -> dict[str, int]:
     return {"trained": trained, "used": trained + frozen}
 
 
-def _restored(job: Any, degraded: Tensor, device: torch.device) -> Tensor:
+def restored_by(job: Any, degraded: Tensor, device: torch.device) -> Tensor:
+    """What a method makes of pictures of any size, in [0, 1] and on the CPU; without a job, the pictures themselves."""
     if job is None:
         return degraded
     with torch.no_grad():

@@ -158,6 +158,26 @@ def parse(text: str, name: str = "<text>", base: Path | None = None, overrides: 
     return _Parser(located_yaml.parse(text, name), base or Path(), overrides).recipe()
 
 
+def read_part(text: str, group: str, option: str) -> Any:
+    """A part, or a list of parts, that an option of the command line names: checked, as a recipe would hold it.
+
+    Raises
+    ------
+    isp_sim.recipe.RecipeError
+        With every fault that was found.
+    """
+    parser = _Parser(located_yaml.parse(text, "command line"), Path(), ())
+    node = parser.document.data
+    if not parser.faults:
+        if not node or not all(isinstance(part, str | dict) for part in (node if isinstance(node, list) else [node])):
+            parser.fault((), f"{option}: a part is a name, or {{name: {{parameter: value}}}}; found {text!r}")
+        else:
+            parser.parts(node, group, (option,))
+    if parser.faults:
+        raise RecipeError(parser.faults)
+    return node
+
+
 class _Parser:
     def __init__(self, document: located_yaml.Document, base: Path, overrides: Sequence[str]) -> None:
         self.document, self.base = document, base
@@ -251,7 +271,7 @@ class _Parser:
             "methods": {m.name: {m.kind: _resolved(m.training) if m.training else {}} for m in methods},
             "evaluation": {
                 **_resolved(evaluation),
-                "sets": {name: _explicit(node, "dirlearn.datasets") for name, node in evaluation.sets.items()},
+                "sets": {name: explicit(node, "dirlearn.datasets") for name, node in evaluation.sets.items()},
                 "degradations": {n: self.inlined[("evaluation", "degradations", n)] for n in evaluation.degradations},
                 "probes": _resolved_probes(evaluation.probes),
             },
@@ -429,7 +449,7 @@ class _Parser:
                 known = ", ".join(map(repr, rows)) or "none"
                 said = f"{training.head_from!r} is no earlier row with a head that is trained; there are {known}"
                 self.fault((*path, "head_from"), said)
-            elif source.head is None or _explicit(source.head, GROUPS["head"]) != _explicit(
+            elif source.head is None or explicit(source.head, GROUPS["head"]) != explicit(
                 training.head, GROUPS["head"]
             ):
                 self.fault((*path, "head_from"), f"the head of {training.head_from!r} is another one")
@@ -534,19 +554,20 @@ def _resolved(section: Section) -> dict[str, Any]:
         if hasattr(value, "to_recipe"):
             found[key] = value.to_recipe()
         elif name in GROUPS and value is not None:
-            found[key] = _explicit(value, GROUPS[name])
+            found[key] = explicit(value, GROUPS[name])
     return found
 
 
 def _resolved_probes(probes: Probes | None) -> dict[str, Any] | None:
     if probes is None:
         return None
-    pictures = None if probes.pictures is None else _explicit(probes.pictures, "dirlearn.datasets")
+    pictures = None if probes.pictures is None else explicit(probes.pictures, "dirlearn.datasets")
     return {**_resolved(probes), "pictures": pictures}
 
 
-def _explicit(node: Any, group: str) -> Any:
+def explicit(node: Any, group: str) -> Any:
+    """A part, or a list of parts, with every parameter explicit."""
     if isinstance(node, list):
-        return [_explicit(item, group) for item in node]
+        return [explicit(item, group) for item in node]
     ((name, values),) = ({node: {}} if isinstance(node, str) else node).items()
     return {name: Parameters.bind(registry.load(name, group).Params, values).resolved()}

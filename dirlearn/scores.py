@@ -11,7 +11,7 @@ from torch import Tensor
 from dirlearn.datasets.dataset import Dataset, Scene
 from dirlearn.heads.head import Head, build_head
 from dirlearn.metrics.metric import Metric, build_metric
-from dirlearn.recipe import Method, Recipe
+from dirlearn.recipe import Recipe
 from dirlearn.settings import Evaluation, Heading
 from dirlearn.targets import Boxes, Masks, SemanticMap, Target, TaskFault, batch_of
 
@@ -72,10 +72,10 @@ def check_tasks(recipe: Recipe, train: Dataset, tests: Mapping[str, Dataset]) ->
         if kind not in built:
             built[kind] = build_head(method.training.head)
         head = built[kind]
-        _fitting(method, head, "the training set", train)
+        check_fit(method.name, head, "the training set", train)
         for name, test in tests.items():
             if head.takes in test.gives:
-                _fitting(method, head, f"the test set {name}", test)
+                check_fit(method.name, head, f"the test set {name}", test)
         if tests and not any(head.takes in test.gives for test in tests.values()):
             raise TaskFault(f"{method.name}: no test set has {head.takes.__name__}, which its head is measured by")
         for dataset in (train, *tests.values()):
@@ -87,15 +87,22 @@ class _Holder:
         self.head = head
 
 
-def _fitting(method: Method, head: Head, which: str, dataset: Dataset) -> None:
+def check_fit(name: str, head: Head, which: str, dataset: Dataset) -> None:
+    """Refuse a head that can't be measured on a data set.
+
+    Raises
+    ------
+    dirlearn.targets.TaskFault
+        Saying what would fit.
+    """
     if head.takes not in dataset.gives:
         given = ", ".join(sorted(kind.__name__ for kind in dataset.gives)) or "no labels"
         hint = "; set `masks: true` of coco" if head.takes is Masks and Boxes in dataset.gives else ""
-        raise TaskFault(f"{method.name}: its head takes {head.takes.__name__}, and {which} has {given}{hint}")
+        raise TaskFault(f"{name}: its head takes {head.takes.__name__}, and {which} has {given}{hint}")
     if head.params.classes != len(dataset.classes):
         names = ", ".join(dataset.classes[:4]) + (", ..." if len(dataset.classes) > 4 else "")
         raise TaskFault(
-            f"{method.name}: its head has {head.params.classes} classes, and {which} {len(dataset.classes)} ({names}); "
+            f"{name}: its head has {head.params.classes} classes, and {which} {len(dataset.classes)} ({names}); "
             f"set `classes: {len(dataset.classes)}`"
         )
 

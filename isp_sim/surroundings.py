@@ -68,10 +68,13 @@ class Surroundings:
             reason = fatal[0].message
         raise NoSurroundings(f"no chain from a photo leads to {step.name} and back: {reason}")
 
-    def render(self, photo: Frame, step: StageStep | None) -> Frame:
+    def around(self, step: StageStep | None) -> tuple[Step, ...]:
+        """The whole chain; without a step, what is around it alone."""
+        return (*self.before, *(() if step is None else (step,)), *self.after)
+
+    def render(self, photo: Frame, step: StageStep | None, seed: int = 0) -> Frame:
         """The photo after the whole chain; without a step, as it would be undegraded."""
-        steps = (*self.before, *(() if step is None else (step,)), *self.after)
-        return Pipeline(steps).run(photo).frame
+        return Pipeline(self.around(step), seed).run(photo).frame
 
 
 def _steps(entries: tuple[Entry, ...], place: str) -> tuple[Step, ...]:

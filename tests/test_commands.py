@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def commands(program: str) -> dict[tuple[str, ...], Any]:
 
 def fault(line: str, whole: bool) -> str | None:
     """What is wrong with a command; None if nothing is, or if it is of another program."""
-    words = re.split(r"\s[>|]\s", " ".join(shlex.split(line, comments=True)))[0].split(" ")
+    words = list(takewhile(lambda word: word not in (">", "|"), shlex.split(line, comments=True)))
     while words and re.fullmatch(r"\w+=\S*", words[0]):  # variables of the environment
         words.pop(0)
     for program, module in public_api.COMMANDS.items():

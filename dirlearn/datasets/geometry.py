@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dirlearn.datasets.dataset import Scene
+from dirlearn.targets import IGNORE
 
 Array = NDArray[Any]
 
@@ -49,6 +50,40 @@ def turned(scene: Scene, vertical: bool, horizontal: bool, diagonal: bool) -> Sc
         return np.stack([x0, y0, x1, y1], axis=1), np.ones(len(xyxy), bool)
 
     return _moved(scene, array, boxes)
+
+
+def resampled(scene: Scene, source: NDArray[np.int64], corners: Array) -> Scene:
+    """The labels of a scene whose pixels have come from elsewhere; its own pixels stay as they are.
+
+    Parameters
+    ----------
+    source
+        (H, W): which pixel of the old picture, counted row by row, each new one shows; -1 for none. What shows none is
+        of no class and of no object.
+    corners
+        (N, 4): the scene's boxes as they have moved. They are cut off at the edges, and dropped as in `window`.
+    """
+    height, width = source.shape
+    outside = source < 0
+
+    def boxes(_: Array) -> tuple[Array, NDArray[np.bool_]]:
+        cut = np.clip(corners, 0, np.array([width, height, width, height], corners.dtype))
+        whole = (cut == corners).all(axis=1)
+        return cut, whole | ((cut[:, 2:] - cut[:, :2]) >= 1).all(axis=1)
+
+    def array(a: Array) -> Array:
+        moved: Array = a.reshape(-1, *a.shape[2:])[source]
+        return moved
+
+    found = _moved(scene, array, boxes)
+    nothing = {"classes": IGNORE, "instances": -1}
+    labels = dict(found.labels)
+    for name in ("classes", "instances", "masks"):
+        if name in labels and outside.any():
+            values = labels[name] if name != "instances" else labels[name].astype(np.int64)
+            values[outside] = nothing.get(name, 0)
+            labels[name] = values
+    return Scene(scene.key, scene.pixels, labels)
 
 
 def _moved(
