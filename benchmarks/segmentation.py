@@ -24,7 +24,8 @@ from report import ROOT, Target, arguments, at_least, publish
 from dirlearn import recipe as recipes
 from dirlearn.cli import Progress
 from dirlearn.datasets.dataset import build_dataset
-from dirlearn.evaluate import scenes, ssim
+from dirlearn.evaluate import scenes
+from dirlearn.metrics.ssim import ssim
 from dirlearn.recipe import Recipe
 from dirlearn.run import Runner, method_head, method_job, stage1_job
 from dirlearn.scores import scores_of

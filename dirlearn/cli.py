@@ -251,14 +251,16 @@ def evaluate(
 def _table(results: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from dirlearn.metrics.picture_metric import columns
+
     scores = list(dict.fromkeys(name for row in results["rows"] for name in row.get("scores", ())))
-    columns = ("set", "degradation", "method", "PSNR [dB]", "SSIM", *scores, "pictures")
-    table = Table(*columns, box=None, pad_edge=False)
+    measures = columns(results)
+    labels = (facts["label"] for facts in measures.values())
+    table = Table("set", "degradation", "method", *labels, *scores, "pictures", box=None, pad_edge=False)
     for row in results["rows"]:
         table.add_row(
             *(escape(row[k]) for k in ("set", "degradation", "method")),
-            f"{row['psnr']:.2f}",
-            f"{row['ssim']:.4f}",
+            *(f"{row[name]:.{facts['digits']}f}" for name, facts in measures.items()),
             *(_percent(row.get("scores", {}).get(name)) for name in scores),
             str(row["pictures"]),
         )
