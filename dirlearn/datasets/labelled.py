@@ -102,7 +102,7 @@ class Labelled(Dataset):
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         kept = self._cache.get(index)
-        return np.asarray(_opened(self.items[index].picture).convert("RGB"), np.uint8) if kept is None else kept.pixels
+        return np.asarray(opened(self.items[index].picture).convert("RGB"), np.uint8) if kept is None else kept.pixels
 
     def size(self, index: int) -> tuple[int, int] | None:
         return self.size_of(self.items[index])
@@ -126,7 +126,7 @@ class Maps(Labelled):
         DatasetFault
             If it can't be read, is no map of codes, has another size, or a code that means nothing.
         """
-        file = _opened(path)
+        file = opened(path)
         codes = np.asarray(file)
         if file.mode not in ("L", "P") or codes.dtype != np.uint8:
             raise DatasetFault(
@@ -176,7 +176,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
     """A picture file, decoded."""
     try:
         with path.open("rb") as file:

@@ -214,6 +214,7 @@ NODES = {
     "cityscapes": "gtFine_trainvaltest.zip",
     "voc": "VOCtrainval_11-May-2012.tar",
     "coco": "annotations_trainval2017.zip",
+    "coco_panoptic": "panoptic_annotations_trainval2017.zip",
 }
 
 
