@@ -102,7 +102,7 @@ def check_pictures(recipe: Recipe, tests: Mapping[str, Dataset]) -> None:
         return
     for name, dataset in (tests or {"validation": build_dataset(recipe.data.validation)}).items():
         for index in range(min(len(dataset), settings.limit or len(dataset))):
-            size = dataset.size(index) or dataset.pixels(index).shape[:2]
+            size = dataset.read(index).pixels.shape[:2]
             side = min(settings.crop or min(size), *size) // 2 * 2
             try:
                 most.check(side, side)

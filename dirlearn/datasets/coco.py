@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dirlearn.datasets.dataset import DatasetFault
-from dirlearn.datasets.labelled import Item, Labelled
+from dirlearn.datasets.labelled import LETTERBOX, Item, Labelled, Letterbox
 from dirlearn.targets import Boxes, Masks
 from isp_sim.parameters import StageParams
 
@@ -41,6 +41,7 @@ class COCO(Labelled):
         limit: int | None = Field(None, ge=1, description="take only the first so many, by number")
         smallest: int = Field(1, ge=1, le=4096, description="leave out pictures with a shorter side [px]")
         cache: int = Field(0, ge=0, le=1 << 20, description="decoded scenes that each process keeps [MiB]")
+        letterbox: Letterbox = Field(None, description=LETTERBOX)
 
     def __init__(self, params: Any) -> None:
         self.gives = frozenset({Boxes, Masks} if params.masks else {Boxes})

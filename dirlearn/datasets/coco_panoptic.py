@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dirlearn.datasets.dataset import DatasetFault
-from dirlearn.datasets.labelled import Item, Labelled, opened
+from dirlearn.datasets.labelled import LETTERBOX, Item, Labelled, Letterbox, opened
 from dirlearn.targets import IGNORE, SemanticMap
 from isp_sim.parameters import StageParams
 
@@ -50,6 +50,7 @@ class COCOPanoptic(Labelled):
         limit: int | None = Field(None, ge=1, description="take only the first so many, by number")
         smallest: int = Field(1, ge=1, le=4096, description="leave out pictures with a shorter side [px]")
         cache: int = Field(0, ge=0, le=1 << 20, description="decoded scenes that each process keeps [MiB]")
+        letterbox: Letterbox = Field(None, description=LETTERBOX)
 
     def found(self) -> Iterable[Item]:
         part = self.params.part

@@ -11,7 +11,9 @@ from PIL import Image
 
 from dirlearn.datasets.camvid import CLASSES
 from dirlearn.datasets.dataset import DatasetFault, build_dataset
+from dirlearn.datasets.split import check_split
 from dirlearn.targets import IGNORE, Boxes, Masks, SemanticMap
+from isp_sim.parameters import ParameterFaults
 
 SIZE = (12, 9)  # width, height
 HEIGHT, WIDTH = SIZE[1], SIZE[0]
@@ -271,6 +273,32 @@ def test_small_pictures_can_be_left_out(tmp_path: Path) -> None:
     node["camvid"]["smallest"] = 50
     with pytest.raises(DatasetFault, match="2 pictures with a side under 50 px"):
         build_dataset(node)
+
+
+def test_a_letterbox_gives_all_one_size_and_splits_still_see_the_files(tmp_path: Path) -> None:
+    node = camvid(tmp_path)
+    plain = build_dataset(node)
+    node["camvid"]["letterbox"] = [32, 24]
+    found = build_dataset(node)
+    scene = found.read(0)
+    assert scene.pixels.shape == (32, 24, 3)
+    assert set(np.unique(scene.labels["classes"])) <= {*range(11), IGNORE}
+    assert np.array_equal(found.pixels(0), plain.pixels(0))
+    with pytest.raises(DatasetFault, match="test pictures must not be trained on"):
+        check_split(plain, {"test": found})
+    node["camvid"]["letterbox"] = [8, 8]
+    with pytest.raises(ParameterFaults, match="letterbox"):
+        build_dataset(node)
+
+
+def test_a_letterbox_moves_boxes_and_masks(tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval")
+    node = {**coco(tmp_path, [{"image_id": 9, "category_id": 90, **SQUARE}]), "masks": True, "letterbox": [36, 24]}
+    labels = build_dataset({"coco": node}).read(1).labels
+    assert labels["boxes"].tolist() == [[4, 2 + 9, 12, 10 + 9]]
+    assert labels["box_areas"].tolist() == [64]
+    assert np.argwhere(labels["masks"][..., 0]).min(axis=0).tolist() == [11, 4]
+    assert labels["masks"].sum() == 64
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
