@@ -108,7 +108,8 @@ def numbers_of(codes: NDArray[np.uint8]) -> NDArray[np.uint32]:
     197121
     """
     red, green, blue = np.moveaxis(codes.astype(np.uint32), -1, 0)
-    return red + 256 * green + 65536 * blue
+    numbers: NDArray[np.uint32] = red + 256 * green + 65536 * blue
+    return numbers
 
 
 def _segments(listed: Any, numbers: Mapping[Any, int], which: str) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:

@@ -87,13 +87,19 @@ class Fit:
         x, y = self.inner[1] / self.width, self.inner[0] / self.height
         return np.array([x, y, x, y])
 
+    @property
+    def _origin(self) -> Array:
+        top, left = self.corner
+        return np.array([left, top, left, top])
+
     def boxes(self, xyxy: Array) -> Array:
         """Boxes of the picture where they lie in the other, (N, 4) [px], float64."""
-        return xyxy.astype(np.float64) * self.scale + np.array([*self.corner[::-1], *self.corner[::-1]])
+        moved: Array = xyxy.astype(np.float64) * self.scale + self._origin
+        return moved
 
     def undone(self, xyxy: Array) -> Array:
         """The inverse of `boxes`."""
-        found: Array = (xyxy.astype(np.float64) - np.array([*self.corner[::-1], *self.corner[::-1]])) / self.scale
+        found: Array = (xyxy.astype(np.float64) - self._origin) / self.scale
         return found
 
     def nearest(self, array: Array, outer: tuple[int, int], beside: int) -> Array:
@@ -109,7 +115,8 @@ class Fit:
     def within(self, array: Array) -> Array:
         """The part of an array of the other that the picture takes up."""
         (top, left), (high, wide) = self.corner, self.inner
-        return array[top : top + high, left : left + wide]
+        found: Array = array[top : top + high, left : left + wide]
+        return found
 
 
 def letterboxed(scene: Scene, height: int, width: int) -> Scene:
@@ -121,7 +128,7 @@ def letterboxed(scene: Scene, height: int, width: int) -> Scene:
     size, outer = scene.pixels.shape[:2], (height, width)
     if size == outer:
         return scene
-    fit = Fit.into(*size, outer)
+    fit = Fit.into(size[0], size[1], outer)
     picture = Image.fromarray(scene.pixels)
     if fit.inner != size:
         picture = picture.resize(fit.inner[::-1], Image.Resampling.BILINEAR)

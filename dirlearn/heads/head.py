@@ -23,7 +23,7 @@ class Head(Component):
     """Packages that it needs beyond the extra [learn]; all are in the extra [tasks]."""
 
     class Params(StageParams):
-        classes: int = Field(ge=1, le=254, description="classes of the data set, without what does not count")
+        classes: int = Field(ge=1, le=254, description="classes of the data set, without what does not count [1]")
 
     @abstractmethod
     def loss(self, picture: Tensor, targets: Sequence[Any]) -> Tensor:
