@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import Field
 
@@ -50,7 +51,7 @@ class Images(Dataset):
         try:
             with Image.open(path) as picture:
                 upright = ImageOps.exif_transpose(picture)
-                scene = Scene(path.relative_to(self.folder).as_posix(), np.asarray(upright.convert("RGB")))
+                scene = Scene(path.relative_to(self.folder).as_posix(), in_rgb(upright, path))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DatasetFault(f"images: can't read {path}: {error}") from None
         if sum(kept.pixels.nbytes for kept in self._cache.values()) + scene.pixels.nbytes <= self.params.cache << 20:
@@ -59,6 +60,21 @@ class Images(Dataset):
 
     def size(self, index: int) -> tuple[int, int] | None:
         return _size(self.paths[index])
+
+
+def in_rgb(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of a decoded file; grey ones three times.
+
+    Raises
+    ------
+    DatasetFault
+        If its samples have more than 8 bits and Pillow would clip them.
+    """
+    if picture.mode.startswith(("I", "F")):
+        raise DatasetFault(
+            f"{path} has samples of more than 8 bits (mode {picture.mode}), which would be clipped; write it in 8 bits"
+        )
+    return np.asarray(picture.convert("RGB"), np.uint8)
 
 
 def _size(path: Path) -> tuple[int, int]:

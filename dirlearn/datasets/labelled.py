@@ -15,7 +15,7 @@ from pydantic import Field
 
 from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene, data_folder
 from dirlearn.datasets.geometry import letterboxed
-from dirlearn.datasets.images import SUFFIXES
+from dirlearn.datasets.images import SUFFIXES, in_rgb
 from dirlearn.targets import IGNORE, SemanticMap
 from isp_sim.parameters import StageParams
 
@@ -111,7 +111,8 @@ class Labelled(Dataset):
     def pixels(self, index: int) -> NDArray[np.uint8]:
         if self.params.letterbox is None and index in self._cache:
             return self._cache[index].pixels
-        return np.asarray(opened(self.items[index].picture).convert("RGB"), np.uint8)
+        path = self.items[index].picture
+        return in_rgb(opened(path), path)
 
     def size(self, index: int) -> tuple[int, int] | None:
         return self.size_of(self.items[index])
