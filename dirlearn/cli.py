@@ -290,14 +290,16 @@ def evaluate(
 def _table(results: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from dirlearn.metrics.picture_metric import columns
+
     scores = list(dict.fromkeys(name for row in results["rows"] for name in row.get("scores", ())))
-    columns = ("set", "degradation", "method", "PSNR [dB]", "SSIM", *scores, "pictures")
-    table = Table(*columns, box=None, pad_edge=False)
+    measures = columns(results)
+    labels = (facts["label"] for facts in measures.values())
+    table = Table("set", "degradation", "method", *labels, *scores, "pictures", box=None, pad_edge=False)
     for row in results["rows"]:
         table.add_row(
             *(escape(row[k]) for k in ("set", "degradation", "method")),
-            f"{row['psnr']:.2f}",
-            f"{row['ssim']:.4f}",
+            *(f"{row[name]:.{facts['digits']}f}" for name, facts in measures.items()),
             *(_percent(row.get("scores", {}).get(name)) for name in scores),
             str(row["pictures"]),
         )
@@ -526,6 +528,40 @@ def check_data(
         faults = check.check_data(loaded.data, loaded.evaluation, read, lambda text: out.print(escape(text)))
     if faults:
         raise typer.Exit(Exit.PLACES)
+
+
+plugin_app = typer.Typer(help="Check a plugin.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(plugin_app, name="plugin")
+
+
+@plugin_app.command("check")
+def check_plugin(
+    name: Annotated[str, typer.Argument(help="name of an installed part, as `list` shows it; or group/name")],
+    parameters: Annotated[
+        str | None, typer.Option("--parameters", "-p", metavar="JSON", help='such as {"width": 8}; see `show NAME`')
+    ] = None,
+) -> None:
+    """Run the conformance kit on an estimator, a critic, a head or a metric."""
+    try:
+        given = json.loads(parameters) if parameters else None
+    except ValueError as error:
+        _fail(f"--parameters is no JSON: {error}", Exit.USAGE)
+    if given is not None and not isinstance(given, dict):
+        _fail(f"--parameters takes a mapping; found {parameters}", Exit.USAGE)
+    with _errors():
+        from dirlearn import testing
+        from isp_sim.parameters import ParameterFaults
+
+        group, _, short = name.rpartition("/")
+        try:
+            report = testing.check(
+                short, group=f"dirlearn.{group}" if group else None, parameters=[] if given is None else [given]
+            )
+        except (TypeError, ParameterFaults) as error:
+            _fail(str(error), Exit.USAGE)
+        out.print(escape(str(report)))
+    if not report.passed:
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command("list")

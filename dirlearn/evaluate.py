@@ -1,4 +1,4 @@
-"""PSNR and SSIM of every method of a run, and what its head finds, on test sets degraded the same way for all."""
+"""The pictures of every method of a run, measured, and what its head finds, on test sets degraded the same for all."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import Tensor
 from dirlearn.datasets.dataset import Dataset, Scene, build_dataset
 from dirlearn.datasets.geometry import window
 from dirlearn.developing import DevelopedTask
+from dirlearn.metrics.picture_metric import KNOWN, about, build_pictures
 from dirlearn.recipe import Recipe
 from dirlearn.run import load_method
 from dirlearn.scores import scores_of
 from dirlearn.tiles import tiled
 from dirlearn.training.loop import Reporter, Silent
-from dirlearn.training.samples import VIEW, as_tensor, psnr, save_grid
+from dirlearn.training.samples import VIEW, as_tensor, save_grid
 from dirlearn.views import Views
 from isp_sim.render.atomic import write_atomically
 
@@ -53,13 +54,6 @@ def pictures(dataset: Dataset, crop: int | None, limit: int | None) -> Iterator[
         yield scene.key, as_tensor(scene.pixels)[None]
 
 
-def ssim(x: Tensor, y: Tensor) -> float:
-    """Structural similarity of a picture of [0, 1], in RGB [Wang2004]."""
-    from torchmetrics.functional.image import structural_similarity_index_measure as measure
-
-    return float(measure(x, y, data_range=1.0))  # type: ignore[arg-type]  # its stub knows no plain call
-
-
 def evaluate_run(
     recipe: Recipe,
     reporter: Reporter | None = None,
@@ -85,10 +79,11 @@ def evaluate_run(
     for job in jobs.values():
         if job is not None:
             job.to(device)
+    measures = build_pictures(settings.pictures)
     rows: list[dict[str, Any]] = []
     for set_name, dataset in sets.items():
         for kind, views in ({REAL: None} if dataset.paired else degradations).items():
-            values: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
+            values: dict[str, list[list[float]]] = {name: [] for name in jobs}
             scores = {name: scores_of(job, dataset, settings) for name, job in jobs.items()}
             for number, scene in enumerate(scenes(dataset, settings.crop, settings.limit)):
                 clean = as_tensor(scene.pixels)[None]
@@ -103,7 +98,7 @@ def evaluate_run(
                     restored = restored_by(job, seen, device)
                     if job is not None:
                         shown.append(restored)
-                    values[method].append((float(psnr(restored, clean)), ssim(restored, clean)))
+                    values[method].append([measure(restored, clean) for measure in measures.values()])
                     if (score := scores[method]) is not None:
                         score.update(restored.to(device), scene)
                 if number == 0:
@@ -113,23 +108,25 @@ def evaluate_run(
                 reporter.step(
                     f"{set_name}, {kind}", number + 1, min(len(dataset), settings.limit or len(dataset)), None
                 )
-            for method, pairs in values.items():
-                if not pairs:
+            for method, found in values.items():
+                if not found:
                     continue
-                mean = torch.tensor(pairs, dtype=torch.float64).mean(dim=0)
+                means = torch.tensor(found, dtype=torch.float64).mean(dim=0).tolist()
+                named = zip(measures.items(), means, strict=True)
                 rows.append(
                     {
                         "set": set_name,
                         "degradation": kind,
                         "method": method,
-                        "psnr": round(float(mean[0]), 4),
-                        "ssim": round(float(mean[1]), 5),
-                        "pictures": len(pairs),
+                        **{name: round(mean, max(measure.digits + 1, 4)) for (name, measure), mean in named},
+                        "pictures": len(found),
                     }
                     | (score.row() if (score := scores[method]) is not None else {})
                 )
-    found = {"rows": rows, "parameters": {n: count_parameters(job) for n, job in jobs.items()}}
-    return add_results(recipe.folder, found, name)
+    results = {"rows": rows, "parameters": {n: count_parameters(job) for n, job in jobs.items()}}
+    if not measures.keys() <= KNOWN.keys():
+        results["measures"] = {name: about(measure) for name, measure in measures.items()}
+    return add_results(recipe.folder, results, name)
 
 
 def _shown(x: Tensor, side: int = 320) -> Tensor:

@@ -14,4 +14,5 @@ GROUPS: Final = (
     "dirlearn.heads",
     "dirlearn.datasets",
     "dirlearn.metrics",
+    "dirlearn.picture_metrics",
 )

@@ -62,6 +62,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "alignment": "dirlearn.alignments",
     "head": "dirlearn.heads",
     "metrics": "dirlearn.metrics",
+    "pictures": "dirlearn.picture_metrics",
     "network": "dirlearn.restorers",
     "train": "dirlearn.datasets",
     "validation": "dirlearn.datasets",
@@ -562,7 +563,7 @@ def _resolved_probes(probes: Probes | None) -> dict[str, Any] | None:
     if probes is None:
         return None
     pictures = None if probes.pictures is None else explicit(probes.pictures, "dirlearn.datasets")
-    return {**_resolved(probes), "pictures": pictures}
+    return {**_resolved(probes.model_copy(update={"pictures": None})), "pictures": pictures}
 
 
 def explicit(node: Any, group: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from dirlearn.embed import FOLDER, PICTURE
 from dirlearn.evaluate import read_results
 from dirlearn.latents import DEGRADED, PILOT, R0, REFERENCE
+from dirlearn.metrics.picture_metric import columns
 from dirlearn.run import ENVIRONMENT, RECIPE
 from dirlearn.score_tables import score_tables
 
@@ -84,28 +85,35 @@ def _table(head: Sequence[object], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _tables(results: Mapping[str, Any]) -> Iterator[str]:
-    """A table a degradation: a row a method, two columns a test set. The best is bold, but for untouched pictures."""
+    """A table a degradation: a row a method, columns a test set. The best is bold, but for untouched pictures."""
     rows = results["rows"]
     cells = {(row["degradation"], row["method"], row["set"]): row for row in rows}
     sets = list(dict.fromkeys(row["set"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     trained = [m for m in methods if results["parameters"][m]["used"]]
-    yield "<p>PSNR [dB] and SSIM in RGB, of each picture, then the mean over pictures.</p>"
+    known = columns(results)
+    labels = " and ".join(", ".join(facts["label"] for facts in known.values()).rsplit(", ", 1))
+    lower = ", ".join(facts["label"] for facts in known.values() if facts["better"] == "lower")
+    less = f" Lower is better: {_said(lower)}." if lower else ""
+    yield f"<p>{_said(labels)}, in RGB if not said, of each picture, then the mean over pictures.{less}</p>"
     for degradation in dict.fromkeys(row["degradation"] for row in rows):
-        measures = [(s, measure) for s in sets for measure in ("psnr", "ssim")]
+        measures = [(s, measure) for s in sets for measure in known]
         best = {
-            (s, m): max((cells[degradation, method, s][m] for method in trained), default=None) for s, m in measures
+            (s, m): (max if known[m]["better"] == "higher" else min)(
+                (cells[degradation, method, s][m] for method in trained), default=None
+            )
+            for s, m in measures
         }
         counts = {s: cells[degradation, methods[0], s]["pictures"] for s in sets}
         head = [f"degradation: {degradation}"]
-        head += [f"{s}, {counts[s]}: {'PSNR' if m == 'psnr' else 'SSIM'}" for s, m in measures]
+        head += [f"{s}, {counts[s]}: {known[m]['label'].removesuffix(' [dB]')}" for s, m in measures]
         lines = []
         for method in methods:
             line, count = [method], results["parameters"][method]
             for s, m in measures:
                 value = cells[degradation, method, s][m]
                 mark = ' class="best"' if method in trained and value == best[s, m] else ""
-                line.append(f"<td{mark}>{value:.2f}</td>" if m == "psnr" else f"<td{mark}>{value:.4f}</td>")
+                line.append(f"<td{mark}>{value:.{known[m]['digits']}f}</td>")
             lines.append([*line, f"{count['trained']:,}", f"{count['used']:,}"])
         yield _table([*head, "parameters trained", "used"], lines)
     yield from score_tables(results)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dirlearn.datasets.dataset import Dataset, Scene
+from dirlearn.datasets.dataset import Dataset, Scene, build_dataset
 from dirlearn.heads.head import Head, build_head
 from dirlearn.metrics.metric import Metric, build_metric
+from dirlearn.metrics.picture_metric import build_pictures
 from dirlearn.recipe import Recipe
 from dirlearn.settings import Evaluation, Heading
 from dirlearn.targets import Boxes, Masks, SemanticMap, Target, TaskFault, batch_of
@@ -21,6 +22,10 @@ USUAL: Mapping[type[Target], str] = {
     Masks: "average_precision",
 }
 """The metric for each kind of target, where a recipe names none."""
+
+
+SMALL = 16
+"""Pictures of this side are not asked for before they are measured: hardly any are smaller [px]."""
 
 
 class Scores:
@@ -64,6 +69,7 @@ def check_tasks(recipe: Recipe, train: Dataset, tests: Mapping[str, Dataset]) ->
     dirlearn.targets.TaskFault
         Saying which row, and what would fit.
     """
+    check_pictures(recipe, tests)
     built: dict[str, Head] = {}
     for method in recipe.methods:
         if not isinstance(method.training, Heading) or method.training.head is None:
@@ -80,6 +86,28 @@ def check_tasks(recipe: Recipe, train: Dataset, tests: Mapping[str, Dataset]) ->
             raise TaskFault(f"{method.name}: no test set has {head.takes.__name__}, which its head is measured by")
         for dataset in (train, *tests.values()):
             scores_of(_Holder(head), dataset, recipe.evaluation)
+
+
+def check_pictures(recipe: Recipe, tests: Mapping[str, Dataset]) -> None:
+    """Refuse measures of pictures that need what is not installed, or larger pictures than there are.
+
+    Raises
+    ------
+    dirlearn.targets.TaskFault
+        Saying which.
+    """
+    settings = recipe.evaluation
+    most = max(build_pictures(settings.pictures).values(), key=lambda measure: measure.needed)
+    if most.needed <= SMALL:
+        return
+    for name, dataset in (tests or {"validation": build_dataset(recipe.data.validation)}).items():
+        for index in range(min(len(dataset), settings.limit or len(dataset))):
+            size = dataset.read(index).pixels.shape[:2]
+            side = min(settings.crop or min(size), *size) // 2 * 2
+            try:
+                most.check(side, side)
+            except TaskFault as error:
+                raise TaskFault(f"the test set {name}: {error}") from None
 
 
 class _Holder:

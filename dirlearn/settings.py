@@ -166,6 +166,7 @@ class Evaluation(Section):
         default_factory=dict, description="isp_sim recipes by name; the recipe's own views are called `seen`"
     )
     metrics: Node | list[Node] | None = Field(None, description="of heads; the usual ones of the task if not given")
+    pictures: list[Node] = Field(["psnr", "ssim"], min_length=1, description="how restored pictures are measured")
     crop: int | None = Field(None, ge=16, description="measure only the middle of each picture [px]")
     limit: int | None = Field(None, ge=1, description="pictures of each set")
     seed: int = Field(1, ge=0, description="of the degradations")

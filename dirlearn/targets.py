@@ -26,8 +26,8 @@ class TargetFault(TaskFault):
     """Labels or predictions are not what they should be; the message says which and why."""
 
 
-def require(what: str, packages: Sequence[str]) -> None:
-    """Refuse to go on where a package of the extra [tasks] is missing.
+def require(what: str, packages: Sequence[str], install: str = "isp-sim[tasks]") -> None:
+    """Refuse to go on where a package of an extra is missing.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def require(what: str, packages: Sequence[str]) -> None:
     """
     absent = [name for name in packages if find_spec(name) is None]
     if absent:
-        raise TaskFault(f"{what} needs {', '.join(absent)}: pip install 'isp-sim[tasks]'")
+        raise TaskFault(f"{what} needs {', '.join(absent)}: pip install '{install}'")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,16 @@ OPTIONAL: Final[Mapping[str, str]] = {
     "lateral_chromatic_aberration": "isp-sim-lens",
     "flare": "isp-sim-lens",
     "haze": "isp-sim-haze",
+    "tuba": "dirlearn-tuba",
+    "timm": "dirlearn-timm",
+    "deeplabv3": "dirlearn-torchvision",
+    "retinanet": "dirlearn-torchvision",
+    "fcos": "dirlearn-torchvision",
+    "mask_rcnn": "dirlearn-torchvision",
+    "niqe": "dirlearn-pyiqa",
+    "nrqm": "dirlearn-pyiqa",
+    "hyperiqa": "dirlearn-pyiqa",
+    "lpips": "dirlearn-pyiqa",
 }
 """Known plugins that are installed separately: name to distribution."""
 

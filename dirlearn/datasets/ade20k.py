@@ -40,9 +40,9 @@ class ADE20K(Maps):
         table = self.folder / "objectInfo150.txt"
         if table.is_file():
             for line in table.read_text().splitlines()[1:]:
-                number, *_, name = line.split("\t")
-                if number.strip().isdigit() and 1 <= int(number) <= COUNT:
-                    names[int(number) - 1] = name.split(",")[0].strip()
+                number, _, rest = line.partition("\t")
+                if number.strip().isdigit() and 1 <= int(number) <= COUNT and rest:
+                    names[int(number) - 1] = rest.rpartition("\t")[2].split(",")[0].strip()
         return tuple(names)
 
     def found(self) -> Iterable[Item]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dirlearn.datasets.dataset import DatasetFault
-from dirlearn.datasets.labelled import Item, Labelled
+from dirlearn.datasets.labelled import LETTERBOX, Item, Labelled, Letterbox
 from dirlearn.targets import Boxes, Masks
 from isp_sim.parameters import StageParams
 
@@ -41,6 +41,7 @@ class COCO(Labelled):
         limit: int | None = Field(None, ge=1, description="take only the first so many, by number")
         smallest: int = Field(1, ge=1, le=4096, description="leave out pictures with a shorter side [px]")
         cache: int = Field(0, ge=0, le=1 << 20, description="decoded scenes that each process keeps [MiB]")
+        letterbox: Letterbox = Field(None, description=LETTERBOX)
 
     def __init__(self, params: Any) -> None:
         self.gives = frozenset({Boxes, Masks} if params.masks else {Boxes})
@@ -55,18 +56,25 @@ class COCO(Labelled):
             pictures = {p["id"]: p for p in data["images"]}
             categories = sorted(data["categories"], key=lambda c: int(c["id"]))
             annotations = data.get("annotations", [])
+            self._sizes = {key: (int(p["width"]), int(p["height"])) for key, p in pictures.items()}
+            names = {key: str(p["file_name"]) for key, p in pictures.items()}
+            self.classes = tuple(str(c["name"]) for c in categories)
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetFault(f"coco: {path} is not of COCO's format: {type(error).__name__}: {error}") from None
-        self.classes = tuple(str(c["name"]) for c in categories)
         numbers = {c["id"]: number for number, c in enumerate(categories)}
-        self._sizes = {key: (int(p["width"]), int(p["height"])) for key, p in pictures.items()}
         objects: dict[Any, list[Annotation]] = {key: [] for key in pictures}
         for annotation in annotations:
-            self._take(annotation, numbers, objects, path)
+            if not isinstance(annotation, dict):
+                raise DatasetFault(f"coco: {path}: an annotation is a mapping; found {str(annotation)[:40]!r}")
+            try:
+                self._take(annotation, numbers, objects, path)
+            except TypeError as error:  # a list or a mapping where a number should be
+                which = f"coco: {path}: annotation {annotation.get('id')}"
+                raise DatasetFault(f"{which} can't be read: {error}") from None
         folder = self.folder / self.params.part
         there = {p.name for p in folder.iterdir()} if folder.is_dir() else set[str]()
         for key in sorted(pictures):
-            name = str(pictures[key]["file_name"])
+            name = names[key]
             if name in there or ("/" in name and (folder / name).is_file()):
                 yield Item(f"{self.params.part}/{Path(name).stem}", folder / name, (key, objects[key]))
             else:
@@ -84,16 +92,19 @@ class COCO(Labelled):
         if annotation.get("image_id") not in objects:
             raise DatasetFault(f"{which} is of picture {annotation.get('image_id')!r}, which the file does not list")
         box = annotation.get("bbox")
-        if not (isinstance(box, list) and len(box) == 4 and all(math.isfinite(v) for v in box)):
+        if not (isinstance(box, list) and len(box) == 4 and all(_finite(v) for v in box)):
             raise DatasetFault(f"{which}: bbox must be left, upper edge, width and height; found {box!r}")
         if box[2] <= 0 or box[3] <= 0:
             self.skipped["boxes without area"] += 1
             return
+        area = annotation.get("area", box[2] * box[3])
+        if not _finite(area):
+            raise DatasetFault(f"{which}: area must be a number of pixels; found {area!r}")
         kept = {
             "bbox": box,
             "class": numbers[annotation["category_id"]],
             "crowd": bool(annotation.get("iscrowd", 0)),
-            "area": float(annotation.get("area", box[2] * box[3])),
+            "area": float(area),
         }
         if self.params.masks:
             kept["segmentation"] = annotation.get("segmentation")
@@ -120,6 +131,10 @@ class COCO(Labelled):
             masks = [decode(o["segmentation"], height, width, f"{item.key}, annotation {o['id']}") for o in objects]
             labels["masks"] = np.stack(masks, axis=-1) if masks else np.zeros((height, width, 0), np.uint8)
         return labels
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def decode(segmentation: Any, height: int, width: int, which: str) -> NDArray[np.uint8]:

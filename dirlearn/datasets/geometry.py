@@ -1,17 +1,21 @@
-"""Windows and mirrors of a scene: its picture and all its labels together. Labels are moved, never interpolated."""
+"""Windows, mirrors and fittings of a scene: its picture and all its labels. Labels are moved, never interpolated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from dirlearn.datasets.dataset import Scene
 from dirlearn.targets import IGNORE
 
 Array = NDArray[Any]
+GREY: Final = 114
+"""Code of the edges beside a fitted picture, as detectors have it since YOLO."""
 
 
 def window(scene: Scene, top: int, left: int, height: int, width: int) -> Scene:
@@ -84,6 +88,96 @@ def resampled(scene: Scene, source: NDArray[np.int64], corners: Array) -> Scene:
             values[outside] = nothing.get(name, 0)
             labels[name] = values
     return Scene(scene.key, scene.pixels, labels)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where a picture of one size lies in the middle of another, as large as it fits with its sides in proportion.
+
+    Attributes
+    ----------
+    height, width
+        Of the picture [px].
+    inner
+        Height and width that it gets [px]: rounded, so the two scales differ by less than a pixel over a side.
+    corner
+        Row and column of its upper left pixel.
+    """
+
+    height: int
+    width: int
+    inner: tuple[int, int]
+    corner: tuple[int, int]
+
+    @classmethod
+    def into(cls, height: int, width: int, outer: tuple[int, int]) -> Fit:
+        scale = min(outer[0] / height, outer[1] / width)
+        high, wide = (max(1, min(round(n * scale), o)) for n, o in zip((height, width), outer, strict=True))
+        return cls(height, width, (high, wide), ((outer[0] - high) // 2, (outer[1] - wide) // 2))
+
+    @property
+    def scale(self) -> Array:
+        """By x, y, x, y."""
+        x, y = self.inner[1] / self.width, self.inner[0] / self.height
+        return np.array([x, y, x, y])
+
+    @property
+    def _origin(self) -> Array:
+        top, left = self.corner
+        return np.array([left, top, left, top])
+
+    def boxes(self, xyxy: Array) -> Array:
+        """Boxes of the picture where they lie in the other, (N, 4) [px], float64."""
+        moved: Array = xyxy.astype(np.float64) * self.scale + self._origin
+        return moved
+
+    def undone(self, xyxy: Array) -> Array:
+        """The inverse of `boxes`."""
+        found: Array = (xyxy.astype(np.float64) - self._origin) / self.scale
+        return found
+
+    def nearest(self, array: Array, outer: tuple[int, int], beside: int) -> Array:
+        """An array of the picture's size by its nearest pixels, in an array of the other with a value beside it."""
+        places = (
+            (2 * np.arange(count) + 1) * size // (2 * count)
+            for count, size in zip(self.inner, (self.height, self.width), strict=True)
+        )
+        whole = np.full((*outer, *array.shape[2:]), beside, array.dtype)
+        self.within(whole)[...] = array[np.ix_(*places)]
+        return whole
+
+    def within(self, array: Array) -> Array:
+        """The part of an array of the other that the picture takes up."""
+        (top, left), (high, wide) = self.corner, self.inner
+        found: Array = array[top : top + high, left : left + wide]
+        return found
+
+
+def letterboxed(scene: Scene, height: int, width: int) -> Scene:
+    """A scene in a picture of a size: resized with antialiasing to fit, grey beside it.
+
+    Pixels beside it don't count: their class is `IGNORE`, no mask holds them. Labels of pixels are those of the nearest
+    pixel; boxes and areas of objects are scaled with the picture. All objects are kept, however small they become.
+    """
+    size, outer = scene.pixels.shape[:2], (height, width)
+    if size == outer:
+        return scene
+    fit = Fit.into(size[0], size[1], outer)
+    picture = Image.fromarray(scene.pixels)
+    if fit.inner != size:
+        picture = picture.resize(fit.inner[::-1], Image.Resampling.BILINEAR)
+    pixels = np.full((*outer, 3), GREY, np.uint8)
+    fit.within(pixels)[...] = np.asarray(picture)
+    beside = {"classes": IGNORE, "masks": 0}
+    labels = dict(scene.labels)
+    for name, value in scene.labels.items():
+        if name == "boxes":
+            labels[name] = fit.boxes(value)
+        elif name == "box_areas":
+            labels[name] = value * (fit.scale[0] * fit.scale[1])
+        elif not name.startswith("box_") and value.shape[:2] == size:
+            labels[name] = fit.nearest(value, outer, beside.get(name, -1))
+    return Scene(scene.key, pixels, labels)
 
 
 def _moved(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import Field
 
@@ -52,10 +53,10 @@ class Images(Dataset):
         path = self.paths[index]
         try:
             with Image.open(path) as picture:
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
+                upright = ImageOps.exif_transpose(picture)
                 if self.params.enlarge > 1:
-                    upright = upright.resize(self._larger(upright.size), Image.Resampling.BICUBIC)
-                scene = Scene(path.relative_to(self.folder).as_posix(), np.asarray(upright))
+                    upright = upright.convert("RGB").resize(self._larger(upright.size), Image.Resampling.BICUBIC)
+                scene = Scene(path.relative_to(self.folder).as_posix(), in_rgb(upright, path))
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise DatasetFault(f"images: can't read {path}: {error}") from None
         if sum(kept.pixels.nbytes for kept in self._cache.values()) + scene.pixels.nbytes <= self.params.cache << 20:
@@ -67,6 +68,21 @@ class Images(Dataset):
 
     def _larger(self, size: tuple[int, int]) -> tuple[int, int]:
         return round(size[0] * self.params.enlarge), round(size[1] * self.params.enlarge)
+
+
+def in_rgb(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of a decoded file; grey ones three times.
+
+    Raises
+    ------
+    DatasetFault
+        If its samples have more than 8 bits and Pillow would clip them.
+    """
+    if picture.mode.startswith(("I", "F")):
+        raise DatasetFault(
+            f"{path} has samples of more than 8 bits (mode {picture.mode}), which would be clipped; write it in 8 bits"
+        )
+    return np.asarray(picture.convert("RGB"), np.uint8)
 
 
 def _size(path: Path) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,17 @@ from PIL import Image
 from pydantic import Field
 
 from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene, data_folder
-from dirlearn.datasets.images import SUFFIXES
+from dirlearn.datasets.geometry import letterboxed
+from dirlearn.datasets.images import SUFFIXES, in_rgb
 from dirlearn.targets import IGNORE, SemanticMap
 from isp_sim.parameters import StageParams
 
 INVALID: Final = -1
 """In a table of classes: a code that no label may have."""
+Side = Annotated[int, Field(ge=16, le=8192)]
+Letterbox = tuple[Side, Side] | None
+LETTERBOX: Final = "height and width that pictures are fitted into, grey beside them; as they are, if not given [px]"
+"""What the parameter `letterbox` of a data set means."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Labelled(Dataset):
         limit: int | None = Field(None, ge=1, description="take only the first so many, by name")
         smallest: int = Field(1, ge=1, le=4096, description="leave out pictures with a shorter side [px]")
         cache: int = Field(1024, ge=0, le=1 << 20, description="decoded scenes that each process keeps [MiB]")
+        letterbox: Letterbox = Field(None, description=LETTERBOX)
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
@@ -96,13 +102,17 @@ class Labelled(Dataset):
         item = self.items[index]
         pixels = self.pixels(index)
         scene = Scene(item.key, pixels, self.labels(item, *pixels.shape[:2]))
+        if self.params.letterbox is not None:
+            scene = letterboxed(scene, *self.params.letterbox)
         if sum(map(_bytes, self._cache.values())) + _bytes(scene) <= self.params.cache << 20:
             self._cache[index] = scene
         return scene
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
-        kept = self._cache.get(index)
-        return np.asarray(_opened(self.items[index].picture).convert("RGB"), np.uint8) if kept is None else kept.pixels
+        if self.params.letterbox is None and index in self._cache:
+            return self._cache[index].pixels
+        path = self.items[index].picture
+        return in_rgb(opened(path), path)
 
     def size(self, index: int) -> tuple[int, int] | None:
         return self.size_of(self.items[index])
@@ -126,7 +136,7 @@ class Maps(Labelled):
         DatasetFault
             If it can't be read, is no map of codes, has another size, or a code that means nothing.
         """
-        file = _opened(path)
+        file = opened(path)
         codes = np.asarray(file)
         if file.mode not in ("L", "P") or codes.dtype != np.uint8:
             raise DatasetFault(
@@ -176,7 +186,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
     """A picture file, decoded."""
     try:
         with path.open("rb") as file:

@@ -29,9 +29,9 @@ class DetectionLight(DetectionHead):
     source = "Zhou et al. 2019 [Zhou2019]"
 
     class Params(Head.Params):
-        width: int = Field(24, ge=4, le=512, description="channels at half the picture's size; doubled at every level")
-        levels: int = Field(3, ge=1, le=5, description="times that the size is halved again")
-        detections: int = Field(100, ge=1, le=1000, description="surest findings that are given")
+        width: int = Field(24, ge=4, le=512, description="channels at half the picture's size; doubled by level [1]")
+        levels: int = Field(3, ge=1, le=5, description="times that the size is halved again [1]")
+        detections: int = Field(100, ge=1, le=1000, description="surest findings that are given [1]")
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)

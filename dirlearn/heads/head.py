@@ -20,10 +20,12 @@ class Head(Component):
     takes: ClassVar[type[Target]]
     """The kind of labels that it learns from and predicts."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Packages that it needs beyond the extra [learn]; all are in the extra [tasks]."""
+    """Packages that it needs beyond the extra [learn]."""
+    install: ClassVar[str] = "isp-sim[tasks]"
+    """What pip installs to get them."""
 
     class Params(StageParams):
-        classes: int = Field(ge=1, le=254, description="classes of the data set, without what does not count")
+        classes: int = Field(ge=1, le=254, description="classes of the data set, without what does not count [1]")
 
     @abstractmethod
     def loss(self, picture: Tensor, targets: Sequence[Any]) -> Tensor:
@@ -51,7 +53,8 @@ def build_head(node: str | Mapping[str, Any], pretrained: bool = True) -> Head:
     from isp_sim import registry
 
     ((name, values),) = ({node: {}} if isinstance(node, str) else node).items()
-    require(f"head {name}", cast(type[Head], registry.load(name, "dirlearn.heads")).needs)
+    plugin = cast(type[Head], registry.load(name, "dirlearn.heads"))
+    require(f"head {name}", plugin.needs, plugin.install)
     if not pretrained:
         values = {key: value for key, value in (values or {}).items() if key != "weights"}
     return cast(Head, build("dirlearn.heads", {name: values}))

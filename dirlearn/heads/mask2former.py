@@ -50,8 +50,8 @@ class Mask2Former(Head):
 
     class Params(Head.Params):
         size: Size = Field("tiny", description="of the backbone: nano, tiny, small or base")
-        queries: int = Field(100, ge=1, le=1000, description="objects that it can find in a picture")
-        detections: int = Field(100, ge=1, le=1000, description="surest findings that are given")
+        queries: int = Field(100, ge=1, le=1000, description="objects that it can find in a picture [1]")
+        detections: int = Field(100, ge=1, le=1000, description="surest findings that are given [1]")
         weights: str | None = Field(None, description=WEIGHTS)
 
     def __init__(self, params: Params) -> None:

@@ -47,8 +47,8 @@ class RTDETR(DetectionHead):
 
     class Params(Head.Params):
         size: Size = Field("r50", description="of the backbone: tiny, r18 or r50")
-        queries: int = Field(300, ge=1, le=1000, description="objects that it can find in a picture")
-        detections: int = Field(300, ge=1, le=1000, description="surest findings that are given")
+        queries: int = Field(300, ge=1, le=1000, description="objects that it can find in a picture [1]")
+        detections: int = Field(300, ge=1, le=1000, description="surest findings that are given [1]")
         weights: str | None = Field(None, description=WEIGHTS)
         frozen_norms: bool = Field(
             False, description="keep the backbone's batch statistics, with weights that have them"

@@ -32,7 +32,7 @@ class SegFormer(SemanticHead):
     class Params(Head.Params):
         size: Size = Field("b0", description="b0 to b5")
         weights: str | None = Field(None, description=WEIGHTS)
-        drop_path: float = Field(0.0, ge=0, lt=1, description="share of residual branches left out in training")
+        drop_path: float = Field(0.0, ge=0, lt=1, description="share of residual branches left out in training [1]")
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)

@@ -17,8 +17,8 @@ class SegmentationLight(SemanticHead):
     source = "Ronneberger et al. 2015 [Ronneberger2015]"
 
     class Params(Head.Params):
-        width: int = Field(24, ge=4, le=512, description="channels at half the picture's size; doubled at every level")
-        levels: int = Field(3, ge=1, le=5, description="times that the size is halved again")
+        width: int = Field(24, ge=4, le=512, description="channels at half the picture's size; doubled by level [1]")
+        levels: int = Field(3, ge=1, le=5, description="times that the size is halved again [1]")
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)

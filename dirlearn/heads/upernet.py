@@ -30,9 +30,9 @@ class UPerNet(SemanticHead):
 
     class Params(Head.Params):
         size: Size = Field("tiny", description="of the backbone: tiny, small or base")
-        width: int = Field(512, ge=16, le=2048, description="channels of the pyramid")
+        width: int = Field(512, ge=16, le=2048, description="channels of the pyramid [1]")
         weights: str | None = Field(None, description=WEIGHTS)
-        drop_path: float = Field(0.0, ge=0, lt=1, description="share of residual branches left out in training")
+        drop_path: float = Field(0.0, ge=0, lt=1, description="share of residual branches left out in training [1]")
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)

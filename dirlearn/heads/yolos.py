@@ -36,7 +36,7 @@ class YOLOS(DetectionHead):
 
     class Params(Head.Params):
         size: Size = Field("tiny", description="tiny, small or base")
-        queries: int = Field(100, ge=1, le=1000, description="objects that it can find in a picture")
+        queries: int = Field(100, ge=1, le=1000, description="objects that it can find in a picture [1]")
         weights: str | None = Field(None, description=WEIGHTS)
 
     def __init__(self, params: Params) -> None:

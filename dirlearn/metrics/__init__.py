@@ -1,1 +1,1 @@
-"""Metrics of tasks, counted picture by picture."""
+"""Metrics of tasks, counted picture by picture, and measures of the pictures themselves."""

@@ -32,7 +32,7 @@ class AveragePrecision(Metric):
     source = "Lin et al. 2014 [Lin2014]"
 
     class Params(StageParams):
-        detections: int = Field(100, ge=1, le=1000, description="of each picture, the surest so many are counted")
+        detections: int = Field(100, ge=1, le=1000, description="of each picture, the surest so many are counted [1]")
 
     def __init__(self, params: Params, kind: type[Target], classes: Sequence[str]) -> None:
         super().__init__(params, kind, classes)

@@ -16,7 +16,9 @@ class Metric(ABC):
     takes: ClassVar[tuple[type[Target], ...]]
     """Kinds of targets that it can measure."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Packages that it needs, all in the extra [tasks]."""
+    """Packages that it needs beyond the extra [learn]."""
+    install: ClassVar[str] = "isp-sim[tasks]"
+    """What pip installs to get them."""
     source: ClassVar[str] = ""
 
     class Params(StageParams):
@@ -58,5 +60,5 @@ def build_metric(node: str | Mapping[str, Any], kind: type[Target], classes: Seq
     if kind not in plugin.takes:
         measured = ", ".join(t.__name__ for t in plugin.takes)
         raise TaskFault(f"metric {name} measures {measured}; the head predicts {kind.__name__}")
-    require(f"metric {name}", plugin.needs)
+    require(f"metric {name}", plugin.needs, plugin.install)
     return cast(Metric, build("dirlearn.metrics", node, kind=kind, classes=classes))

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from dirlearn.component import Component
-from dirlearn.testing import critics, estimators
+from dirlearn.testing import critics, estimators, heads, metrics, picture_metrics
 from dirlearn.testing.component import Subject
 from isp_sim import registry
 from isp_sim.testing import Check, Outcome, Report
@@ -26,11 +25,14 @@ Suited = Callable[[str, Any, Sequence[Mapping[str, Any]]], tuple[Subject, tuple[
 GROUPS: Final[Mapping[str, tuple[str, Suited]]] = {
     "dirlearn.estimators": ("estimator", estimators.suited),
     "dirlearn.critics": ("critic", critics.suited),
+    "dirlearn.heads": ("head", heads.suited),
+    "dirlearn.metrics": ("metric", metrics.suited),
+    "dirlearn.picture_metrics": ("picture metric", picture_metrics.suited),
 }
 """For each group of entry points: what one of it is called, and what finds its laws or raises TypeError."""
 
 
-def assert_conforms(plugin: str | type[Component], **options: Any) -> Report:
+def assert_conforms(plugin: str | type[Any], **options: Any) -> Report:
     """Raise AssertionError, with the whole list of laws, if a plugin breaks one. For a plugin's own tests.
 
     Takes what `check` takes, and returns its report.
@@ -41,9 +43,7 @@ def assert_conforms(plugin: str | type[Component], **options: Any) -> Report:
     return report
 
 
-def check(
-    plugin: str | type[Component], *, group: str | None = None, parameters: Sequence[Mapping[str, Any]] = ()
-) -> Report:
+def check(plugin: str | type[Any], *, group: str | None = None, parameters: Sequence[Mapping[str, Any]] = ()) -> Report:
     """Test a part of a training.
 
     Parameters
@@ -53,7 +53,7 @@ def check(
     group
         Its group of entry points, such as ``dirlearn.estimators``, where a name stands in several.
     parameters
-        Parameters to try beyond the defaults, as a recipe would write them.
+        Parameters to try beyond the defaults, as a recipe would write them; of heads, in their place.
 
     Raises
     ------

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dirlearn.component import Component
 from isp_sim.parameters import Parameters, StageParams
 from isp_sim.randomness import generator
 from isp_sim.testing import laws_declared
@@ -34,18 +33,19 @@ class Subject:
         Parameters to try beyond the defaults, as a recipe would write them.
     """
 
-    def __init__(self, name: str, plugin: type[Component], given: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, name: str, plugin: type[Any], given: Sequence[Mapping[str, Any]] = ()) -> None:
         self.name, self.plugin = name, plugin
         self.settings = [{}, *map(dict, given)]
 
     @property
     def model(self) -> type[StageParams]:
-        return self.plugin.Params
+        found: type[StageParams] = self.plugin.Params
+        return found
 
-    def make(self, setting: Mapping[str, Any], **context: Any) -> Any:
+    def make(self, setting: Mapping[str, Any], seed: int = 0, **context: Any) -> Any:
         """A new instance, of the same weights every time."""
         state = torch.get_rng_state()
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         try:
             return self.plugin(Parameters.bind(self.model, setting).constants, **context)
         finally:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dirlearn.datasets.dataset import Dataset
+from dirlearn.metrics.psnr import psnr
 from dirlearn.training.job import Job
 from dirlearn.views import Views
 
@@ -63,11 +64,6 @@ def middle(pixels: NDArray[np.uint8], side: int) -> Tensor:
 def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """A picture (H, W, 3) of codes, as (3, H, W) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float() / 255
-
-
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture of [0, 1], over all of RGB [dB]."""
-    return -10 * torch.log10(((x - y).double() ** 2).mean(dim=(1, 2, 3)).clamp_min(1e-10))
 
 
 def grid(rows: list[Tensor]) -> Image.Image:

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from dirlearn.evaluate import evaluate_run, pictures, ssim
+from dirlearn.evaluate import evaluate_run, pictures
+from dirlearn.metrics.ssim import ssim
+from dirlearn.report import write_report
 from dirlearn.run import Runner
+from dirlearn.targets import TaskFault
 from dirlearn.training.samples import psnr
 from isp_sim.randomness import generator
 
@@ -56,3 +59,35 @@ def test_pictures_have_even_sides_and_can_be_cropped(tiny) -> None:
     assert crop.shape == (1, 3, 16, 16)
     assert len(rest) == 1
     assert torch.equal(crop, whole[..., 4:20, 4:20])
+
+
+def test_results_name_the_measures_that_were_asked_for(tiny) -> None:
+    usual = tiny("methods={degraded: degraded}")
+    usual.folder.mkdir(parents=True)
+    found = evaluate_run(usual)
+    row = found["rows"][0]
+    assert list(row) == ["set", "degradation", "method", "psnr", "ssim", "pictures"]
+    assert "measures" not in found, "results of the usual ones keep their shape"
+
+    asked = tiny(
+        "methods={degraded: degraded}", "evaluation.pictures=[psnr, {psnr_y: {border: 2}}, ssim_y]", folder="b"
+    )
+    assert asked.resolved["evaluation"]["pictures"] == [
+        {"psnr": {"border": 0}}, {"psnr_y": {"border": 2}}, {"ssim_y": {"border": 0}},
+    ]  # fmt: skip
+    Runner(asked).prepare()
+    more = evaluate_run(asked)
+    assert list(more["rows"][0]) == ["set", "degradation", "method", "psnr", "psnr_y", "ssim_y", "pictures"]
+    assert more["rows"][0]["psnr"] == row["psnr"] != more["rows"][0]["psnr_y"]
+    assert list(more["measures"]) == ["psnr", "psnr_y", "ssim_y"]
+    page = write_report(asked.folder).read_text()
+    assert "PSNR in Y" in page
+    assert f"{more['rows'][0]['ssim_y']:.4f}</td>" in page
+
+
+@pytest.mark.parametrize("sets", ["evaluation.sets={}", "evaluation.crop=24"])
+def test_pictures_too_small_for_a_measure_stop_a_run_before_it_starts(tiny, sets: str) -> None:
+    recipe = tiny("methods={degraded: degraded}", "evaluation.pictures=[ms_ssim]", sets)
+    with pytest.raises(TaskFault, match=r"the test set (validation|leaves): MS-SSIM is measured on .* found 24x24"):
+        Runner(recipe).prepare()
+    assert not recipe.folder.exists()

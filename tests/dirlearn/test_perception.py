@@ -171,6 +171,10 @@ def test_faults_of_recipes(tiny, overrides, said: str) -> None:
     [
         (("stage2.head={segmentation_light: {classes: 11}}",), r"11 classes, and the training set 4 \(disc, .*: 4`"),
         (("data.train={samples: {}}",), "head takes SemanticMap, and the training set has no labels"),
+        (
+            ("data.train=[{dead_leaves: {count: 2}}, samples]",),
+            "head takes SemanticMap, and the training set has no labels",
+        ),
         (("evaluation.sets.leaves={samples: {}}",), "no test set has SemanticMap"),
         (("evaluation.metrics=average_precision",), "measures Boxes, Masks; the head predicts SemanticMap"),
     ],

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dirlearn.datasets.camvid import CLASSES
 from dirlearn.datasets.dataset import DatasetFault, build_dataset
+from dirlearn.datasets.split import check_split
+from dirlearn.heads.head import build_head
 from dirlearn.targets import IGNORE, Boxes, Masks, SemanticMap
+from isp_sim.parameters import ParameterFaults
 
 SIZE = (12, 9)  # width, height
 HEIGHT, WIDTH = SIZE[1], SIZE[0]
@@ -55,7 +59,7 @@ def test_ade20k_counts_from_one_and_leaves_zero_out(tmp_path: Path) -> None:
     found = build_dataset(node)
     assert found.classes[149] == "class 149"
     table = ["Idx\tRatio\tTrain\tVal\tStuff\tName"] + [f"{i}\t0.1\t1\t1\t0\tthing {i}, other" for i in range(1, 151)]
-    (tmp_path / "objectInfo150.txt").write_text("\n".join(table))
+    (tmp_path / "objectInfo150.txt").write_text("\n".join([*table, "", "151"]))
     found = build_dataset(node)
     assert (len(found.classes), found.classes[0], found.classes[149]) == (150, "thing 1", "thing 150")
     classes = found.read(0).labels["classes"]
@@ -129,7 +133,9 @@ def coco(root: Path, annotations: list[dict], part: str = "val2017", files: tupl
     data = {
         "images": [{"id": n, "file_name": f"{n:012d}.jpg", "width": WIDTH, "height": HEIGHT} for n in (9, 4)],
         "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}],
-        "annotations": [{"id": i + 1, "iscrowd": 0, **a} for i, a in enumerate(annotations)],
+        "annotations": [
+            {"id": i + 1, "iscrowd": 0, **a} if isinstance(a, dict) else a for i, a in enumerate(annotations)
+        ],
     }
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     (root / "annotations" / f"instances_{part}.json").write_text(json.dumps(data | more))
@@ -181,11 +187,44 @@ def test_coco_with_masks(tmp_path: Path) -> None:
         ({"image_id": 8, "category_id": 1, **SQUARE}, "annotation 1 is of picture 8"),
         ({"image_id": 9, "category_id": 1, "bbox": [1, 2, 3]}, "bbox must be"),
         ({"image_id": 9, "category_id": 1, "bbox": [1, 2, 3, float("nan")]}, "bbox must be"),
+        ({"image_id": 9, "category_id": 1, "bbox": [1, 2, 3, "4"]}, "bbox must be"),
+        ({"image_id": 9, "category_id": 1}, "bbox must be .* found None"),
+        ({"image_id": 9, "category_id": 1, "bbox": [1, 2, 3, 4], "area": None}, "area must be a number of pixels"),
     ],
 )
 def test_coco_faults(tmp_path: Path, annotation: dict, said: str) -> None:
     with pytest.raises(DatasetFault, match=said):
         build_dataset({"coco": coco(tmp_path, [annotation])})
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"images": [{"id": 9, "file_name": "a.jpg"}]}, "not of COCO's format: KeyError: 'width'"),
+        ({"images": [{"id": 9, "width": 3, "height": 3}]}, "not of COCO's format: KeyError: 'file_name'"),
+        ({"categories": [{"id": 1}]}, "not of COCO's format: KeyError: 'name'"),
+        ({"annotations": ["x"]}, "an annotation is a mapping; found 'x'"),
+        ({"annotations": [{"id": 3, "image_id": [9], "category_id": 1}]}, "annotation 3 can't be read: unhashable"),
+        ({"annotations": [{"id": 3, "image_id": 9}]}, "annotation 3 is of category None"),
+    ],
+)
+def test_coco_lists_that_are_not_whole(tmp_path: Path, more: dict, said: str) -> None:
+    with pytest.raises(DatasetFault, match=said):
+        build_dataset({"coco": coco(tmp_path, **{"annotations": [], **more})})
+
+
+def test_pictures_without_objects_are_kept_and_taught_from(tmp_path: Path) -> None:
+    parts = (
+        build_dataset({"coco": coco(tmp_path, [])}),
+        build_dataset({"voc": {**voc(tmp_path / "voc"), "labels": "boxes"}}),
+    )
+    for found in parts:
+        boxes = Boxes.of(found.read(0).labels)
+        boxes.check(len(found.classes))
+        assert boxes.xyxy.shape == (0, 4)
+        assert found.skipped.total() == (1 if found is parts[1] else 0), "a name of VOC's list without a file"
+        head = build_head({"detection_light": {"classes": len(found.classes), "width": 4, "levels": 1}})
+        assert head.loss(torch.rand(1, 3, 16, 16), [boxes]).isfinite()
 
 
 def test_coco_files_that_do_not_fit(tmp_path: Path) -> None:
@@ -214,6 +253,7 @@ NODES = {
     "cityscapes": "gtFine_trainvaltest.zip",
     "voc": "VOCtrainval_11-May-2012.tar",
     "coco": "annotations_trainval2017.zip",
+    "coco_panoptic": "panoptic_annotations_trainval2017.zip",
 }
 
 
@@ -260,6 +300,18 @@ def test_grey_pictures_and_palettes_are_read(tmp_path: Path) -> None:
     assert (pixels[..., 0] == pixels[..., 2]).all()
 
 
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_pictures_of_more_bits_are_not_clipped_in_silence(tmp_path: Path, mode: str) -> None:
+    node = camvid(tmp_path)
+    values = np.linspace(0, 40000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    (tmp_path / "train/a.png").unlink()
+    path = tmp_path / "train/a.tif"
+    Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.float32)).save(path)
+    for found in (build_dataset(node), build_dataset({"images": {"path": str(path.parent)}})):
+        with pytest.raises(DatasetFault, match=rf"a\.tif has samples of more than 8 bits \(mode {mode}\)"):
+            found.read(0)
+
+
 def test_small_pictures_can_be_left_out(tmp_path: Path) -> None:
     camvid(tmp_path, name="aa")
     node = camvid(tmp_path)
@@ -270,6 +322,32 @@ def test_small_pictures_can_be_left_out(tmp_path: Path) -> None:
     node["camvid"]["smallest"] = 50
     with pytest.raises(DatasetFault, match="2 pictures with a side under 50 px"):
         build_dataset(node)
+
+
+def test_a_letterbox_gives_all_one_size_and_splits_still_see_the_files(tmp_path: Path) -> None:
+    node = camvid(tmp_path)
+    plain = build_dataset(node)
+    node["camvid"]["letterbox"] = [32, 24]
+    found = build_dataset(node)
+    scene = found.read(0)
+    assert scene.pixels.shape == (32, 24, 3)
+    assert set(np.unique(scene.labels["classes"])) <= {*range(11), IGNORE}
+    assert np.array_equal(found.pixels(0), plain.pixels(0))
+    with pytest.raises(DatasetFault, match="test pictures must not be trained on"):
+        check_split(plain, {"test": found})
+    node["camvid"]["letterbox"] = [8, 8]
+    with pytest.raises(ParameterFaults, match="letterbox"):
+        build_dataset(node)
+
+
+def test_a_letterbox_moves_boxes_and_masks(tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval")
+    node = {**coco(tmp_path, [{"image_id": 9, "category_id": 90, **SQUARE}]), "masks": True, "letterbox": [36, 24]}
+    labels = build_dataset({"coco": node}).read(1).labels
+    assert labels["boxes"].tolist() == [[4, 2 + 9, 12, 10 + 9]]
+    assert labels["box_areas"].tolist() == [64]
+    assert np.argwhere(labels["masks"][..., 0]).min(axis=0).tolist() == [11, 4]
+    assert labels["masks"].sum() == 64
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Perceptual measures of pictures for dirlearn, through pyiqa."""

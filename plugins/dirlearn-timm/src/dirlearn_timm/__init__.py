@@ -1,0 +1,1 @@
+"""Encoders for dirlearn on the networks of timm."""

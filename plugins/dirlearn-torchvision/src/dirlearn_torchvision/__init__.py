@@ -1,0 +1,1 @@
+"""Heads for dirlearn on the networks of torchvision."""
