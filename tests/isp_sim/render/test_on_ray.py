@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from isp_sim.render import manifest
+from isp_sim.render.atomic import PART
 from isp_sim.render.job import render
+from isp_sim.render.verify import verify
 from isp_sim.render.worker import RenderFault
 from tests.isp_sim.render.photos import tree
 from tests.isp_sim.render.sets import random_pictures, recipe
@@ -36,6 +38,16 @@ def test_the_bytes_are_those_of_one_process(ray: object, tmp_path: Path) -> None
         summary = render(recipe(pictures, place / "ray", writer=writer), engine="ray", workers=2)
         assert (summary.rendered, len(summary.failed)) == (4, 1)
         assert content(place / "ray") == content(place / "one")
+
+
+def test_what_a_lost_machine_left_is_removed(ray: object, tmp_path: Path) -> None:
+    pictures = random_pictures(tmp_path / "in", 2)
+
+    def progress(done: int, total: int) -> None:
+        (tmp_path / "out" / f".0001.png.0a1b2c{PART}").touch()
+
+    render(recipe(pictures, tmp_path / "out"), engine="ray", progress=progress)
+    assert verify(tmp_path / "out").faults == ()
 
 
 def test_a_fault_of_a_worker_is_that_of_the_run(ray: object, tmp_path: Path) -> None:
