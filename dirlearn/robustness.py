@@ -477,8 +477,11 @@ def _on_set(
             model.name: {name: [level[model.name][name] for level in levels] for name in clean[model.name]}
             for model in bench.models
         }
+        if not rendered:  # all of it was known
+            reporter.step(bench.name, before, total, None)
+            continue
         shown = {name: mean(own[metric][1:]) for name, own in curves[chain.name].items()}
-        speed = {"steps_per_second": rendered / max(time.monotonic() - started, 1e-9)} if rendered else {}
+        speed = {"steps_per_second": rendered / max(time.monotonic() - started, 1e-9)}
         reporter.step(bench.name, before, total, {k: v for k, v in shown.items() if v is not None} | speed)
     return {"pictures": count, "digest": contents, "clean": clean, "degradations": curves}, failed
 
@@ -645,7 +648,7 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     scale = 1 if metric == PSNR else 100
     blocks = {name: worst_first(own) for name, own in results["sets"].items()}
     across = min(7, max(map(len, blocks.values())))
-    head, high, wide = 0.8, 1.5, 1.7  # of a block's title and legend, and of a panel [inch]
+    head, high, wide = 0.65, 1.5, 1.7  # of a block's title and legend, and of a panel [inch]
     rows = {name: -(-len(order) // across) for name, order in blocks.items()}
     width, height = max(0.6 + wide * across, 6.0), sum(head + high * n for n in rows.values())
     figure = Figure(figsize=(width, height))
