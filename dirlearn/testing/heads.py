@@ -148,7 +148,7 @@ def check_gradients(s: HeadSubject, head: Any, picture: Tensor, labels: list[Any
     head.train().zero_grad()
     loss = head.loss(picture, labels)
     if not bool(loss.isfinite()):
-        raise Broken(f"{where}: the loss is {float(loss)}")
+        raise Broken(f"{where}: the loss is {loss.item()}")
     loss.backward()
     for name, parameter in head.named_parameters():
         if parameter.requires_grad and parameter.grad is None:
