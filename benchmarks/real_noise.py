@@ -30,9 +30,10 @@ from torch import Tensor
 from dirlearn.cli import Progress
 from dirlearn.datasets.dataset import Dataset, Scene, build_dataset
 from dirlearn.evaluate import REAL
+from dirlearn.metrics.psnr import psnr
 from dirlearn.metrics.ssim import ssim
 from dirlearn.run import Runner, load_method, restore_pictures
-from dirlearn.training.samples import as_tensor, psnr
+from dirlearn.training.samples import as_tensor
 
 METHOD, NOISY = "DiR", "noisy"
 BLIND = "non-local means, blind"

@@ -156,6 +156,8 @@ class DevelopedTask(TaskJob):
 
     tuned: tuple[Tuned, ...]
     through: Views
+    found: Tensor
+    """What stands for the parameters, where they are sought without gradients."""
 
     def units(self) -> list[Tensor]:
         """What stands for the parameters now, each in its shape."""

@@ -23,6 +23,7 @@ from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene, build_datase
 from dirlearn.datasets.geometry import resampled
 from dirlearn.evaluate import restored_by, scenes
 from dirlearn.heads.head import Head, build_head
+from dirlearn.metrics.psnr import psnr
 from dirlearn.perception import Perception
 from dirlearn.recipe import Recipe, explicit, read_part
 from dirlearn.run import load_method
@@ -32,7 +33,7 @@ from dirlearn.targets import Boxes, Masks, SemanticMap, Target, TaskFault
 from dirlearn.training.checkpoint import versions
 from dirlearn.training.job import Job
 from dirlearn.training.loop import Reporter, Silent, TrainingFault
-from dirlearn.training.samples import as_tensor, psnr
+from dirlearn.training.samples import as_tensor
 from isp_sim import frame as frames
 from isp_sim import registry
 from isp_sim.parameters import ParameterFaults

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
 from dirlearn.datasets.dataset import Dataset, DatasetFault, Scene, data_folder
-from dirlearn.datasets.images import SUFFIXES
+from dirlearn.datasets.images import SUFFIXES, in_rgb
+from dirlearn.datasets.labelled import opened
 from isp_sim.parameters import StageParams
 
 
@@ -79,18 +77,10 @@ class Pairs(Dataset):
 
     def read(self, index: int, epoch: int = 0) -> Scene:
         noisy, clean = self.found[index]
-        degraded, pixels = _read(noisy), _read(clean)
+        degraded, pixels = (in_rgb(opened(path), path) for path in (noisy, clean))
         if degraded.shape != pixels.shape:
             raise DatasetFault(f"pairs: {noisy} has {_size(degraded)} pixels, and its reference {_size(pixels)}")
         return Scene(noisy.relative_to(self.folder).as_posix(), pixels, degraded=degraded)
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetFault(f"pairs: can't read {path}: {error}") from None
 
 
 def _size(picture: NDArray[Any]) -> str:
