@@ -164,7 +164,7 @@ class DevelopedTask(TaskJob):
         if self.training_settings.search is None:
             return [torch.sigmoid(raw) for raw in self.isp]
         sizes = [t.start.numel() for t in self.tuned]
-        parts = self.found.split(sizes) if sizes else ()
+        parts = torch.split(self.found, sizes) if sizes else ()
         return [part.reshape(t.start.shape) for part, t in zip(parts, self.tuned, strict=True)]
 
     def values(self) -> dict[str, dict[str, Tensor]]:

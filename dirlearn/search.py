@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from dirlearn.training.loop import FINAL, METRICS, Reporter, TrainingFault
 from isp_sim.render.atomic import write_atomically
 
 TRIALS: Final = "trials.jsonl"
+TOLD: Final = 10
+"""Trials after which the reporter is told how it goes."""
 
 
 def search(
@@ -66,7 +69,7 @@ def search(
     place, fixed = folder / TRIALS, list[Batch]()
     known = _read(place, about) if resume else []
     write_atomically(place, "".join(json.dumps(line) + "\n" for line in [{"about": dict(about)}, *known]).encode())
-    log = []
+    log, started = [], time.monotonic()
     with place.open("a") as file:
         for number in range(settings.trials):
             trial = study.ask(spaces)
@@ -90,8 +93,11 @@ def search(
             job.found.copy_(torch.tensor(unit))
             numbers = {name: float(v) for name, v in job.said().items()}
             log.append({"step": number + 1, "objective": value, "best": study.best_value, **numbers})
-            shown = {"objective": value, "best": study.best_value}
-            reporter.step(folder.name, number + 1, settings.trials, shown)
+            done = number + 1
+            speed = (done - len(known)) / max(time.monotonic() - started, 1e-9)
+            shown = {"objective": value, "best": study.best_value, "steps_per_second": max(speed, 0.0)}
+            said_now = done % TOLD == 0 or done in (1, settings.trials)
+            reporter.step(folder.name, done, settings.trials, shown if said_now else None)
     job.found.copy_(torch.tensor([study.best_params[name] for name in names]))
     write_atomically(folder / METRICS, "".join(json.dumps(line) + "\n" for line in log).encode())
     checkpoints.write_folder(folder / FINAL, job.state_dict(), {"about": dict(about), "step": settings.trials})
