@@ -96,7 +96,7 @@ def evaluate_run(
                     seen = degraded if own is views else degraded_of(scene, own, settings.seed)
                     seen = clean if job is not None and job.sees == "clean" else seen
                     restored = restored_by(job, seen, device)
-                    if job is not None:
+                    if count_parameters(job)["used"]:
                         shown.append(restored)
                     values[method].append([measure(restored, clean) for measure in measures.values()])
                     if (score := scores[method]) is not None:

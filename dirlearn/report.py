@@ -88,15 +88,16 @@ def _tables(results: Mapping[str, Any]) -> Iterator[str]:
     """A table a degradation: a row a method, columns a test set. The best is bold, but for untouched pictures."""
     rows = results["rows"]
     cells = {(row["degradation"], row["method"], row["set"]): row for row in rows}
-    sets = list(dict.fromkeys(row["set"] for row in rows))
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    trained = [m for m in methods if results["parameters"][m]["used"]]
     known = columns(results)
     labels = " and ".join(", ".join(facts["label"] for facts in known.values()).rsplit(", ", 1))
     lower = ", ".join(facts["label"] for facts in known.values() if facts["better"] == "lower")
     less = f" Lower is better: {_said(lower)}." if lower else ""
     yield f"<p>{_said(labels)}, in RGB if not said, of each picture, then the mean over pictures.{less}</p>"
     for degradation in dict.fromkeys(row["degradation"] for row in rows):
+        own = [row for row in rows if row["degradation"] == degradation]
+        sets = list(dict.fromkeys(row["set"] for row in own))
+        methods = list(dict.fromkeys(row["method"] for row in own))
+        trained = [m for m in methods if results["parameters"][m]["used"]]
         measures = [(s, measure) for s in sets for measure in known]
         best = {
             (s, m): (max if known[m]["better"] == "higher" else min)(
@@ -195,11 +196,13 @@ def _bar(value: float | None, percent: bool = False) -> str:
 
 
 def _pictures(folder: Path, results: Mapping[str, Any]) -> Iterator[str]:
-    methods = [name for name, count in results["parameters"].items() if count["used"]]
-    shown = {f"{row['set']}-{row['degradation']}.png".replace("/", "_"): row for row in results["rows"]}
-    for name, row in shown.items():
-        path = folder / "samples" / name
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for row in results["rows"]:
+        shown.setdefault(f"{row['set']}-{row['degradation']}.png".replace("/", "_"), []).append(row)
+    for name, rows in shown.items():
+        path, row = folder / "samples" / name, rows[0]
         if path.exists():
+            methods = [row["method"] for row in rows if results["parameters"][row["method"]]["used"]]
             labels = "".join(f"<div>{_said(label)}</div>" for label in ("degraded", *methods, "clean"))
             image = _image(path.read_bytes(), path.stem)
             title = f"{_said(row['set'])}, {_said(row['degradation'])}"

@@ -74,11 +74,18 @@ def test_both_are_cut_and_turned_together(pair) -> None:
 
 
 def test_a_run_is_measured_on_them_as_they_are(tmp_path, tiny) -> None:
-    """No view is simulated on a real picture: the first row is the difference of the two files."""
+    """No view is simulated on a real picture: its row is the difference of the two files; other sets stay as they were."""
     write(tmp_path / "pairs" / "a_real.png", 60)
     write(tmp_path / "pairs" / "a_mean.png", 70)
-    sets = f"evaluation.sets={{real ones: {{pairs: {{path: {tmp_path / 'pairs'}}}}}}}"
-    rows = Runner(tiny(sets, "evaluation.probes=null", "methods={noisy: degraded}")).everything()["rows"]
-    assert [(row["set"], row["degradation"], row["pictures"]) for row in rows] == [("real ones", REAL, 1)]
+    leaves = "dead_leaves: {count: 2, size: 24, leaves: 12, seed: 5}"
+    sets = f"evaluation.sets={{leaves: {{{leaves}}}, real ones: {{pairs: {{path: {tmp_path / 'pairs'}}}}}}}"
+    methods = "methods={noisy: degraded, auto-encoder: autoencoder}"
+    rows = Runner(tiny(sets, "evaluation.probes=null", methods)).everything()["rows"]
+    found = [(row["set"], row["degradation"], row["pictures"]) for row in rows]
+    assert found == [("leaves", "seen", 2)] * 2 + [("real ones", REAL, 1)] * 2
+    rows = rows[2:]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "degradation: real" in page
+    assert "real ones, 1: PSNR" in page
     noisy, clean = (np.asarray(Image.open(tmp_path / "pairs" / f"a_{n}.png"), float) for n in ("real", "mean"))
     assert rows[0]["psnr"] == pytest.approx(10 * np.log10(255**2 / ((noisy - clean) ** 2).mean()), abs=1e-3)
