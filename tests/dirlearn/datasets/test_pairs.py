@@ -74,7 +74,7 @@ def test_both_are_cut_and_turned_together(pair) -> None:
 
 
 def test_a_run_is_measured_on_them_as_they_are(tmp_path, tiny) -> None:
-    """No view is simulated on a real picture: its row is the difference of the two files; other sets stay as they were."""
+    """No view is simulated on a real picture: its row is the difference of the two files; other sets stay."""
     write(tmp_path / "pairs" / "a_real.png", 60)
     write(tmp_path / "pairs" / "a_mean.png", 70)
     leaves = "dead_leaves: {count: 2, size: 24, leaves: 12, seed: 5}"
