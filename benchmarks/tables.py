@@ -41,8 +41,8 @@ SEGMENTATION = """\
 of the paper's low-light test. Every row is a head of equal weights at the start and equal steps: on what the default
 ISP makes, on an ISP with a bilateral filter (expert), on the same with gain, filter, contrast, brightness and
 saturation tuned by gradient together with the head, on an auto-encoder's pictures, on the method's, and on clean ones.
-The auto-encoder learns by L1 before, for as many steps as Stage I takes. Targets are the paper's margins with SegFormer on
-ADE20K, and that the method leads. aAcc, mIoU, mAcc in percent."""
+The auto-encoder learns by L1 before, for as many steps as Stage I takes. Targets are the paper's margins with SegFormer
+on ADE20K, and that the method leads. aAcc, mIoU, mAcc in percent."""
 
 OPERATIONS = {
     "fuzz": "Changed files and recipes",
