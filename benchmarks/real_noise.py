@@ -38,6 +38,7 @@ from dirlearn.training.samples import as_tensor
 METHOD, NOISY = "DiR", "noisy"
 BLIND = "non-local means, blind"
 BEST = "non-local means, best strength in hindsight"
+OPENCV = "OpenCV's fastNlMeansDenoisingColored"
 STRENGTHS = (0.6, 0.8, 1.0, 1.4, 2.0)
 """Of the standard deviation that is estimated; 0.8 is the blind one."""
 Bytes = NDArray[np.uint8]
@@ -63,7 +64,7 @@ def classical() -> dict[str, Callable[[Bytes], Bytes]]:
         return found
     # the order of the channels matters to it: it takes luma from BGR
     return found | {
-        "OpenCV's fastNlMeansDenoisingColored": lambda x: np.ascontiguousarray(
+        OPENCV: lambda x: np.ascontiguousarray(
             cv2.fastNlMeansDenoisingColored(np.ascontiguousarray(x[..., ::-1]))[..., ::-1]
         )
     }
@@ -104,7 +105,8 @@ def targets(rows: list[dict[str, Any]]) -> list[Target]:
     return [
         at_least(f"{name}: {METHOD} over {over} [dB]", found[name, METHOD] - found[name, over], 0)
         for name in sets
-        for over in (NOISY, BLIND, BEST)
+        for over in (NOISY, BLIND, BEST, OPENCV)
+        if (name, over) in found
     ]
 
 
