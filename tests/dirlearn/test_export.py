@@ -149,14 +149,14 @@ def done(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_part_that_can_not_be_exported_is_named(done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = export.load_method
+    found = export.load_restorer
 
     def wayward(recipe, name):
         job = found(recipe, name)
         job.alignment = Wayward(job.alignment.params, 4)
         return job
 
-    monkeypatch.setattr(export, "load_method", wayward)
+    monkeypatch.setattr(export, "load_restorer", wayward)
     with pytest.raises(TrainingFault, match=r"^alignment \(.*Wayward\) can't be exported by torch.export"):
         export.export_method(done, "aligned", tmp_path, ("torch",))
     assert not list(tmp_path.iterdir())
